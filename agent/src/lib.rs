@@ -1,0 +1,1 @@
+//! The daemon, in the order data moves: sources, collector, evaluator, reporter, sockets.

@@ -1,0 +1,1 @@
+//! Time stamps: invariant-TSC detection, calibration with an error bound, fall-back, mock.

@@ -1,0 +1,1 @@
+//! TOML into checked values: unknown keys refused, all mistakes at once with file:line, layers with their source.

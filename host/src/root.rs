@@ -1,0 +1,270 @@
+//! The tree that kernel files are read from and written to: `/`, or a fixture.
+//!
+//! Paths are written as a person would type them (`/proc/sys/vm/swappiness`), their first component names one of the held
+//! directories, and the rest is resolved *beneath* it by openat2: a name with `..`, an absolute link or a magic link
+//! cannot lead anywhere else, whatever a device, an interrupt or a cgroup may be called. Sources: openat2(2);
+//! Documentation/filesystems/sysfs.rst for links inside `/sys`.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::stat::Mode;
+
+use crate::Error;
+use units::limits::KERNEL_FILE_BYTES_MAX;
+
+/// The directories that hold kernel files, and the one (`etc`) with the machine's identity.
+const TOPS: [&str; 4] = ["proc", "sys", "dev", "etc"];
+
+/// A tree of kernel files.
+pub struct Root {
+    prefix: PathBuf,
+    tops: [OnceLock<OwnedFd>; TOPS.len()],
+    writes: AtomicU64,
+}
+
+impl Root {
+    /// The running machine.
+    #[must_use]
+    pub fn system() -> Self {
+        Self::at(Path::new("/"))
+    }
+
+    /// A captured or fake machine below `prefix`. Nothing is opened yet.
+    #[must_use]
+    pub fn at(prefix: &Path) -> Self {
+        Self { prefix: prefix.to_owned(), tops: Default::default(), writes: AtomicU64::new(0) }
+    }
+
+    /// Whether this is the running machine rather than a fixture.
+    #[must_use]
+    pub fn is_system(&self) -> bool {
+        self.prefix == Path::new("/")
+    }
+
+    /// The directory this tree hangs below.
+    #[must_use]
+    pub fn prefix(&self) -> &Path {
+        &self.prefix
+    }
+
+    /// Writes attempted through this root, successful or not; "a re-apply writes nothing" is proved by it.
+    #[must_use]
+    pub fn write_count(&self) -> u64 {
+        self.writes.load(Ordering::Relaxed) // a statistic; orders nothing
+    }
+
+    /// The whole file as text.
+    ///
+    /// # Errors
+    /// [`Error::Absent`], [`Error::Read`] (also for text that is not UTF-8 or longer than
+    /// [`KERNEL_FILE_BYTES_MAX`]), [`Error::Path`].
+    pub fn read(&self, path: &str) -> Result<String, Error> {
+        let mut text = String::new();
+        let read = File::from(self.open(path, OFlag::O_RDONLY)?)
+            .take(KERNEL_FILE_BYTES_MAX as u64 + 1)
+            .read_to_string(&mut text);
+        match read {
+            Ok(length) if length <= KERNEL_FILE_BYTES_MAX => Ok(text),
+            Ok(_) => {
+                Err(Error::Read { path: self.display(path), cause: io::Error::other("larger than 8 MiB") })
+            }
+            Err(cause) => Err(Error::Read { path: self.display(path), cause }),
+        }
+    }
+
+    /// Writes `text` with one write(2), as kernel attributes want it; success says nothing about its effect.
+    ///
+    /// The file is never created. In a fixture it is truncated first, as an attribute behaves; the kernel's own
+    /// attributes ignore truncation.
+    ///
+    /// # Errors
+    /// [`Error::Absent`], [`Error::Write`] with the kernel's refusal (a short write is one), [`Error::Path`].
+    pub fn write(&self, path: &str, text: &str) -> Result<(), Error> {
+        self.writes.fetch_add(1, Ordering::Relaxed); // a statistic; orders nothing
+        let refused = |cause| Error::Write { path: self.display(path), value: text.to_owned(), cause };
+        let fd = self.open(path, OFlag::O_WRONLY | OFlag::O_TRUNC).map_err(|error| match error {
+            Error::Read { cause, .. } => refused(cause),
+            other => other,
+        })?;
+        match File::from(fd).write(text.as_bytes()) {
+            Ok(written) if written == text.len() => Ok(()),
+            Ok(written) => {
+                Err(refused(io::Error::other(format!("the kernel took {written} of {} bytes", text.len()))))
+            }
+            Err(cause) => Err(refused(cause)),
+        }
+    }
+
+    /// The names in a directory, sorted, without `.` and `..`.
+    ///
+    /// # Errors
+    /// [`Error::Absent`], [`Error::Read`], [`Error::Path`].
+    pub fn list(&self, path: &str) -> Result<Vec<String>, Error> {
+        let failed = |errno: Errno| Error::Read { path: self.display(path), cause: errno.into() };
+        let fd = self.open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
+        let mut names = Vec::new();
+        for entry in Dir::from_fd(fd).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
+            if name != "." && name != ".." {
+                names.push(name);
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Whether `path` exists (readable or not).
+    #[must_use]
+    pub fn exists(&self, path: &str) -> bool {
+        self.open(path, OFlag::O_PATH).is_ok()
+    }
+
+    /// Makes one directory, as cgroups are made.
+    ///
+    /// # Errors
+    /// [`Error::Absent`] when the parent does not exist, [`Error::Write`] otherwise (EEXIST included), [`Error::Path`].
+    pub fn make_dir(&self, path: &str) -> Result<(), Error> {
+        self.change_dir_entry(path, "mkdir", |parent, name| {
+            nix::sys::stat::mkdirat(parent, name, Mode::from_bits_truncate(0o755))
+        })
+    }
+
+    /// Removes one empty directory, as cgroups are removed.
+    ///
+    /// # Errors
+    /// [`Error::Absent`], [`Error::Write`] (EBUSY or ENOTEMPTY while something is inside), [`Error::Path`].
+    pub fn remove_dir(&self, path: &str) -> Result<(), Error> {
+        use nix::unistd::{UnlinkatFlags, unlinkat};
+        self.change_dir_entry(path, "rmdir", |parent, name| unlinkat(parent, name, UnlinkatFlags::RemoveDir))
+    }
+
+    fn change_dir_entry(
+        &self,
+        path: &str,
+        verb: &str,
+        change: impl Fn(&OwnedFd, &str) -> nix::Result<()>,
+    ) -> Result<(), Error> {
+        self.writes.fetch_add(1, Ordering::Relaxed); // a statistic; orders nothing
+        let outside = Error::Path { path: path.to_owned(), problem: "names no entry of a directory" };
+        let (parent, name) = path.rsplit_once('/').ok_or(outside)?;
+        let parent = self.open(parent, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
+        change(&parent, name).map_err(|errno| match errno {
+            Errno::ENOENT => Error::Absent { path: self.display(path) },
+            _ => Error::Write { path: self.display(path), value: verb.to_owned(), cause: errno.into() },
+        })
+    }
+
+    /// `path` as a person would type it on this machine.
+    #[must_use]
+    pub fn display(&self, path: &str) -> String {
+        if self.is_system() { path.to_owned() } else { format!("{}{path}", self.prefix.display()) }
+    }
+
+    fn open(&self, path: &str, flags: OFlag) -> Result<OwnedFd, Error> {
+        let refused = |problem| Error::Path { path: path.to_owned(), problem };
+        let inner = path.strip_prefix('/').ok_or_else(|| refused("not an absolute path"))?;
+        let (top, rest) = inner.split_once('/').unwrap_or((inner, "."));
+        let index = TOPS
+            .iter()
+            .position(|known| *known == top)
+            .ok_or_else(|| refused("not below /proc, /sys, /dev or /etc"))?;
+        if rest.split('/').any(|component| component == "..") {
+            return Err(refused("a path may not climb"));
+        }
+        let how = OpenHow::new()
+            .flags(flags | OFlag::O_CLOEXEC)
+            .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        self.top(index).and_then(|top| openat2(top, rest, how)).map_err(|errno| match errno {
+            Errno::ENOENT | Errno::ENOTDIR | Errno::ENODEV => Error::Absent { path: self.display(path) },
+            _ => Error::Read { path: self.display(path), cause: errno.into() },
+        })
+    }
+
+    fn top(&self, index: usize) -> nix::Result<&OwnedFd> {
+        if let Some(fd) = self.tops[index].get() {
+            return Ok(fd);
+        }
+        let path = self.prefix.join(TOPS[index]);
+        let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC);
+        let fd = openat2(AT_FDCWD, &path, how)?;
+        Ok(self.tops[index].get_or_init(|| fd)) // a racing thread's descriptor is as good
+    }
+}
+
+impl fmt::Debug for Root {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Root({})", self.prefix.display())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fake() -> (tempfile::TempDir, Root) {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("proc/sys/vm")).unwrap();
+        std::fs::create_dir_all(dir.path().join("sys")).unwrap();
+        put(&dir.path().join("proc/sys/vm/swappiness"), "60\n");
+        put(&dir.path().join("canary"), "untouched");
+        let root = Root::at(dir.path());
+        (dir, root)
+    }
+
+    fn put(path: &Path, text: &str) {
+        File::create(path).unwrap().write_all(text.as_bytes()).unwrap();
+    }
+
+    #[test]
+    fn reads_writes_and_counts() {
+        let (_dir, root) = fake();
+        assert_eq!(root.read("/proc/sys/vm/swappiness").unwrap(), "60\n");
+        root.write("/proc/sys/vm/swappiness", "7").unwrap();
+        assert_eq!(root.read("/proc/sys/vm/swappiness").unwrap(), "7");
+        assert_eq!(root.write_count(), 1);
+        assert_eq!(root.list("/proc/sys/vm").unwrap(), ["swappiness"]);
+    }
+
+    #[test]
+    fn absence_is_said_and_nothing_is_created() {
+        let (_dir, root) = fake();
+        assert!(root.read("/proc/sys/vm/nothing").unwrap_err().is_absent());
+        assert!(root.write("/proc/sys/vm/nothing", "1").unwrap_err().is_absent());
+        assert!(!root.exists("/proc/sys/vm/nothing"));
+        assert!(root.read("/etc/machine-id").unwrap_err().is_absent(), "a fixture without /etc");
+    }
+
+    #[test]
+    fn no_name_leads_out_of_the_tree() {
+        let (dir, root) = fake();
+        let escape = dir.path().join("sys/escape");
+        std::os::unix::fs::symlink("../canary", &escape).unwrap();
+        std::os::unix::fs::symlink("/etc/hostname", dir.path().join("sys/absolute")).unwrap();
+        for path in
+            ["/sys/../canary", "/canary", "canary", "/sys/escape", "/sys/absolute", "/proc/sys/../../canary"]
+        {
+            assert!(root.write(path, "pwned").is_err(), "{path} was written");
+            assert!(root.read(path).is_err(), "{path} was read");
+        }
+        assert_eq!(std::fs::read_to_string(dir.path().join("canary")).unwrap(), "untouched");
+    }
+
+    #[test]
+    fn directories_come_and_go() {
+        let (_dir, root) = fake();
+        root.make_dir("/sys/group").unwrap();
+        assert!(root.exists("/sys/group"));
+        assert!(root.make_dir("/sys/group").is_err(), "it was there already");
+        root.remove_dir("/sys/group").unwrap();
+        assert!(root.remove_dir("/sys/group").unwrap_err().is_absent());
+    }
+}

@@ -1,0 +1,1 @@
+//! Histograms, windows, budgets, verdicts: pure, time passed in.

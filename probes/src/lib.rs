@@ -1,0 +1,1 @@
+//! Measuring the host: one runner, one file a probe, cross-CPU clock check.

@@ -1,0 +1,2 @@
+//! The command on the host.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Words that leave the process: report types, text tables, exit codes.

@@ -1,0 +1,1 @@
+//! One integration binary: the real command against real and fixture hosts.

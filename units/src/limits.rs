@@ -1,0 +1,68 @@
+//! The one table of limits: every queue, body, list, retry and wait in quell is bounded, and the bound stands here.
+//!
+//! A limit that only one function knows may stay beside that function; one that two places must agree on, or that an
+//! operator may meet in an error message, stands here with its reason.
+
+use crate::Nanos;
+
+/// CPUs a kernel can have: CONFIG_NR_CPUS of a distribution's x86-64 kernel with MAXSMP.
+pub const CPUS_MAX: usize = 8192;
+
+/// Characters of a checked name ([`crate::Name`]): fits a journal field, a metric label and a column.
+pub const NAME_LEN_MAX: usize = 64;
+
+/// Bytes read from one kernel file. The largest we read is `/proc/interrupts`: 12 bytes a CPU and line, 3.1 MiB with
+/// 512 CPUs and 500 lines.
+pub const KERNEL_FILE_BYTES_MAX: usize = 8 << 20;
+
+/// Bytes of one configuration or profile file; larger is a mistake, not a configuration.
+pub const CONFIG_BYTES_MAX: usize = 1 << 20;
+
+/// Channels the agent keeps histograms for: every probe on 64 CPUs, and as many again.
+pub const CHANNELS_MAX: usize = 512;
+
+/// Budgets an agent evaluates; each costs one integer compare a sample of its channel.
+pub const BUDGETS_MAX: usize = 64;
+
+/// Budgets on one channel: bounds the compares on the recording path.
+pub const BUDGETS_PER_CHANNEL_MAX: usize = 4;
+
+/// Samples a probe thread's ring holds: 16 384 × 24 B = 384 KiB. At 20 000 samples/s (the busiest default) that is
+/// 0.8 s, eighty times the collector's period, so the collector may miss seventy-nine wake-ups and lose nothing.
+pub const RING_SAMPLES: usize = 1 << 14;
+
+/// The collector's period between drains of its rings.
+pub const COLLECTOR_PERIOD: Nanos = Nanos::from_millis(10);
+
+/// Stalls kept, newest last; older ones are dropped and counted.
+pub const STALLS_KEPT: usize = 256;
+
+/// Connections the report socket serves at once; one more is answered 503 and closed.
+pub const CLIENTS_MAX: usize = 64;
+
+/// Bytes of a request's head (request line and headers).
+pub const REQUEST_HEAD_BYTES_MAX: usize = 8 << 10;
+
+/// Time a client has to send its request.
+pub const REQUEST_DEADLINE: Nanos = Nanos::from_secs(2);
+
+/// Time a client has to take its answer.
+pub const RESPONSE_DEADLINE: Nanos = Nanos::from_secs(5);
+
+/// Bytes of an answer the command line reads before it gives up: a report with histograms of 512 channels is below.
+pub const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// Time one write to a kernel file may take before its knob is `blocked`.
+pub const KERNEL_WRITE_DEADLINE: Nanos = Nanos::from_millis(250);
+
+/// Writes that may be blocked in the kernel at once; with one more the transaction stops.
+pub const BLOCKED_WRITES_MAX: usize = 4;
+
+/// Bytes of the tuning journal before it is rewritten with what still counts.
+pub const JOURNAL_BYTES_MAX: u64 = 4 << 20;
+
+/// Bytes held in reserve beside the journal, so that a roll-back can be recorded on a full disk.
+pub const JOURNAL_RESERVE_BYTES: u64 = 64 << 10;
+
+/// Transactions `quell tune history` keeps after the journal is rewritten.
+pub const HISTORY_KEPT: usize = 200;
