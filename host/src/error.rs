@@ -2,6 +2,8 @@
 
 use std::io;
 
+use units::ParseError;
+
 /// A kernel file that could not be read, written or understood; each message names the path, the value and the cause.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -76,5 +78,40 @@ impl Error {
             }
             _ => false,
         }
+    }
+}
+
+/// The value, or `None` where the kernel does not offer the file; every other error stays one.
+///
+/// # Errors
+/// All but [`Error::Absent`].
+pub fn if_present<T>(read: Result<T, Error>) -> Result<Option<T>, Error> {
+    match read {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.is_absent() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Characters of an offending line that are kept: enough to file a report, too few to flood a log.
+const LINE_CHARS_MAX: usize = 160;
+
+/// A line that is not in the form the kernel documents; [`crate::Root::parse`] adds the path.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Malformed {
+    pub(crate) line: String,
+    pub(crate) problem: String,
+}
+
+impl Malformed {
+    pub(crate) fn new(line: &str, problem: impl Into<String>) -> Self {
+        let line = line.trim_end_matches('\n').chars().take(LINE_CHARS_MAX).collect();
+        Self { line, problem: problem.into() }
+    }
+}
+
+impl From<ParseError> for Malformed {
+    fn from(error: ParseError) -> Self {
+        Self::new(&error.text, error.problem)
     }
 }

@@ -4,10 +4,20 @@
 //! What a kernel may not offer is an `Option` or an [`Error::Absent`], never a zero. Nothing here knows profiles or
 //! budgets, and nothing caches: each call reads what is true now.
 
+pub mod choice;
+pub mod cpufreq;
+pub mod cpus;
+pub mod hugepages;
+pub mod memory;
+pub mod numa;
+pub mod pm_qos;
+pub mod sysctl;
 pub mod threads;
+pub mod workqueues;
 
 mod error;
 mod root;
+mod text;
 
-pub use error::Error;
+pub use error::{Error, if_present};
 pub use root::Root;

@@ -19,10 +19,14 @@ use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::Mode;
 
 use crate::Error;
+use crate::error::Malformed;
 use units::limits::KERNEL_FILE_BYTES_MAX;
 
 /// The directories that hold kernel files, and the one (`etc`) with the machine's identity.
 const TOPS: [&str; 4] = ["proc", "sys", "dev", "etc"];
+
+/// Room made before the first read, so that an attribute (at most a page) takes two read(2) calls, not three.
+const FIRST_READ_BYTES: usize = 4096;
 
 /// A tree of kernel files.
 pub struct Root {
@@ -68,17 +72,51 @@ impl Root {
     /// [`Error::Absent`], [`Error::Read`] (also for text that is not UTF-8 or longer than
     /// [`KERNEL_FILE_BYTES_MAX`]), [`Error::Path`].
     pub fn read(&self, path: &str) -> Result<String, Error> {
-        let mut text = String::new();
-        let read = File::from(self.open(path, OFlag::O_RDONLY)?)
+        String::from_utf8(self.read_bytes(path)?).map_err(|_| Error::Read {
+            path: self.display(path),
+            cause: io::Error::new(io::ErrorKind::InvalidData, "not UTF-8"),
+        })
+    }
+
+    /// The whole file, with U+FFFD for what is not UTF-8: for files that carry names others chose (threads, devices).
+    ///
+    /// # Errors
+    /// As [`Root::read`].
+    pub fn read_lossy(&self, path: &str) -> Result<String, Error> {
+        let bytes = self.read_bytes(path)?;
+        Ok(String::from_utf8(bytes)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+    }
+
+    /// The file's text as `parser` understands it; what the parser refuses gets the path added.
+    pub(crate) fn parse<T>(
+        &self,
+        path: &str,
+        parser: impl FnOnce(&str) -> Result<T, Malformed>,
+    ) -> Result<T, Error> {
+        let text = self.read_lossy(path)?;
+        parser(&text).map_err(|Malformed { line, problem }| Error::Format {
+            path: self.display(path),
+            line,
+            problem,
+        })
+    }
+
+    fn read_bytes(&self, path: &str) -> Result<Vec<u8>, Error> {
+        let failed = |cause: io::Error| match cause.raw_os_error() {
+            // The object behind the file (a CPU, a task, a device) went away between open and read.
+            Some(libc::ENODEV | libc::ESRCH) => Error::Absent { path: self.display(path) },
+            _ => Error::Read { path: self.display(path), cause },
+        };
+        let mut bytes = Vec::with_capacity(FIRST_READ_BYTES);
+        File::from(self.open(path, OFlag::O_RDONLY)?)
             .take(KERNEL_FILE_BYTES_MAX as u64 + 1)
-            .read_to_string(&mut text);
-        match read {
-            Ok(length) if length <= KERNEL_FILE_BYTES_MAX => Ok(text),
-            Ok(_) => {
-                Err(Error::Read { path: self.display(path), cause: io::Error::other("larger than 8 MiB") })
-            }
-            Err(cause) => Err(Error::Read { path: self.display(path), cause }),
+            .read_to_end(&mut bytes)
+            .map_err(failed)?;
+        if bytes.len() > KERNEL_FILE_BYTES_MAX {
+            return Err(failed(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 8 MiB")));
         }
+        Ok(bytes)
     }
 
     /// Writes `text` with one write(2), as kernel attributes want it; success says nothing about its effect.
@@ -126,6 +164,17 @@ impl Root {
     #[must_use]
     pub fn exists(&self, path: &str) -> bool {
         self.open(path, OFlag::O_PATH).is_ok()
+    }
+
+    /// Whether the file's mode lets anybody write it, whoever asks; kernel files of managed things do not.
+    ///
+    /// # Errors
+    /// As [`Root::read`].
+    pub fn is_writable(&self, path: &str) -> Result<bool, Error> {
+        let fd = self.open(path, OFlag::O_PATH)?;
+        let stat = nix::sys::stat::fstat(&fd)
+            .map_err(|errno| Error::Read { path: self.display(path), cause: errno.into() })?;
+        Ok(stat.st_mode & 0o222 != 0)
     }
 
     /// Makes one directory, as cgroups are made.

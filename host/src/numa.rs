@@ -1,0 +1,113 @@
+//! The memory nodes: their CPUs, their memory, and how far apart they are.
+//!
+//! A kernel without NUMA support shows no nodes at all (`Error::Absent`), which is not the same as one node. Source:
+//! Documentation/ABI/stable/sysfs-devices-node.
+
+use std::fmt;
+use std::str::FromStr;
+
+use units::CpuSet;
+
+use crate::error::Malformed;
+use crate::{Error, Root, text};
+
+const DIR: &str = "/sys/devices/system/node";
+
+/// One memory node, numbered as the kernel numbers it; written `node0`, as in sysfs and in profiles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub u16);
+
+impl NodeId {
+    /// The node's directory in sysfs.
+    #[must_use]
+    pub fn dir(self) -> String {
+        format!("{DIR}/{self}")
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("node{}", self.0))
+    }
+}
+
+impl FromStr for NodeId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = text.strip_prefix("node").filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
+        digits
+            .and_then(|digits| digits.parse().ok())
+            .map(Self)
+            .ok_or_else(|| format!("{text:?} is no memory node, as in node0"))
+    }
+}
+
+/// One memory node as it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Which one.
+    pub id: NodeId,
+    /// Its on-line CPUs; none for a node of memory only.
+    pub cpus: CpuSet,
+    /// Its memory; zero for a node of CPUs only.
+    pub total_bytes: u64,
+    /// Its memory that is used for nothing: the head-room before huge pages are reserved on it.
+    pub free_bytes: u64,
+    /// Firmware's relative cost of reaching the on-line nodes in ascending order, 10 meaning local.
+    pub distances: Vec<u32>,
+}
+
+/// The nodes that are on line, ascending.
+///
+/// # Errors
+/// [`Error::Absent`] without NUMA support, [`Error::Read`].
+pub fn nodes(root: &Root) -> Result<Vec<NodeId>, Error> {
+    let mut nodes: Vec<NodeId> = root.list(DIR)?.iter().filter_map(|name| name.parse().ok()).collect();
+    nodes.sort_unstable();
+    Ok(nodes)
+}
+
+/// The node `id` as it is now.
+///
+/// # Errors
+/// [`Error::Absent`] for a node that does not exist, [`Error::Read`], [`Error::Format`].
+pub fn node(root: &Root, id: NodeId) -> Result<Node, Error> {
+    let dir = id.dir();
+    let (total_bytes, free_bytes) = root.parse(&format!("{dir}/meminfo"), |text| parse_meminfo(text, id))?;
+    Ok(Node {
+        id,
+        cpus: root.parse(&format!("{dir}/cpulist"), text::cpulist)?,
+        total_bytes,
+        free_bytes,
+        distances: root.parse(&format!("{dir}/distance"), parse_distances)?,
+    })
+}
+
+/// Total and free bytes.
+// Format: "Node 0 MemTotal:        5073100 kB"   (Documentation/ABI/stable/sysfs-devices-node, nodeX/meminfo)
+fn parse_meminfo(text: &str, id: NodeId) -> Result<(u64, u64), Malformed> {
+    let prefix = format!("Node {} ", id.0);
+    let plain: String =
+        text.lines().filter_map(|line| line.strip_prefix(&prefix)).map(|line| format!("{line}\n")).collect();
+    Ok((text::required_kib(&plain, "MemTotal")?, text::required_kib(&plain, "MemFree")?))
+}
+
+// Format: "10 20\n"   (Documentation/ABI/stable/sysfs-devices-node, nodeX/distance)
+fn parse_distances(text: &str) -> Result<Vec<u32>, Malformed> {
+    text.split_ascii_whitespace().map(text::number).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_nodes() {
+        assert_eq!("node12".parse(), Ok(NodeId(12)));
+        assert_eq!(NodeId(12).to_string(), "node12");
+        for bad in ["node", "node-1", "node+1", "12", "node1x", "node99999"] {
+            assert!(bad.parse::<NodeId>().is_err(), "{bad:?} was taken for a node");
+        }
+    }
+}
