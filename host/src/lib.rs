@@ -4,10 +4,12 @@
 //! What a kernel may not offer is an `Option` or an [`Error::Absent`], never a zero. Nothing here knows profiles or
 //! budgets, and nothing caches: each call reads what is true now.
 
+pub mod boot;
 pub mod choice;
 pub mod cpufreq;
 pub mod cpus;
 pub mod hugepages;
+pub mod irqs;
 pub mod memory;
 pub mod numa;
 pub mod pm_qos;

@@ -1,0 +1,265 @@
+//! The interrupts: where they may go, where they go, and how often they went.
+//!
+//! Numbers are re-used when a driver is reloaded or the machine boots again, so what is remembered about an interrupt is
+//! kept under its [`Identity`]. A successful write of an affinity takes effect at the interrupt's next firing: the effect
+//! is [`Line::effective`] together with the counts. Sources: Documentation/core-api/irq/irq-affinity.rst;
+//! Documentation/ABI/testing/sysfs-kernel-irq; Documentation/filesystems/proc.rst, 1.2.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use units::{CpuId, CpuSet, Irq};
+
+use crate::error::Malformed;
+use crate::{Error, Root, if_present, text};
+
+/// The attribute with the affinity that interrupts are given when they are first requested, as a mask.
+pub const DEFAULT_AFFINITY: &str = "/proc/irq/default_smp_affinity";
+
+/// What names an interrupt across reboots and driver reloads.
+///
+/// `Display` is one printable word group, as in `PCI-MSIX-0000:00:02.0 virtio1-req.0`, with ` #1` behind it for the second
+/// of two that are otherwise equal.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Identity {
+    /// The interrupt controller's name; for message-signalled interrupts newer kernels put the device's address in it.
+    pub chip: String,
+    /// The names its handlers registered, usually device and queue; empty while nobody requested it.
+    pub actions: Vec<String>,
+    /// Which one, among those with the same chip and actions, in the order of their hardware numbers.
+    pub occurrence: u32,
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Drivers choose these names; what could act on a terminal is shown, not sent.
+        write!(f, "{} {}", self.chip.escape_debug(), self.actions.join(",").escape_debug())?;
+        if self.occurrence > 0 { write!(f, " #{}", self.occurrence) } else { Ok(()) }
+    }
+}
+
+/// One interrupt as it is set up now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// Its number in this boot.
+    pub irq: Irq,
+    /// Its name beyond this boot.
+    pub identity: Identity,
+    /// Where it may be delivered.
+    pub affinity: CpuSet,
+    /// Where it is delivered; `None` on a kernel that does not tell.
+    pub effective: Option<CpuSet>,
+    /// Whether the kernel marks its affinity read-only: it is managed by its driver, or tied to a CPU. Older kernels
+    /// (before 6.11) do not mark it and refuse the write with EIO instead, so `false` promises nothing.
+    pub immovable: bool,
+}
+
+/// The attribute that says where `irq` may be delivered, as a cpulist.
+#[must_use]
+pub fn affinity_path(irq: Irq) -> String {
+    format!("/proc/irq/{irq}/smp_affinity_list")
+}
+
+/// Every interrupt the kernel shows, ascending by number, those that nobody requested included.
+///
+/// # Errors
+/// [`Error::Absent`] where the kernel has no such directory, [`Error::Read`], [`Error::Format`].
+pub fn lines(root: &Root) -> Result<Vec<Line>, Error> {
+    let mut numbers: Vec<Irq> = root.list("/proc/irq")?.iter().filter_map(|name| name.parse().ok()).collect();
+    numbers.sort_unstable();
+    let mut lines = Vec::with_capacity(numbers.len());
+    for irq in numbers {
+        lines.extend(if_present(line(root, irq))?); // absent: freed since the directory was listed
+    }
+    number_the_equal(&mut lines);
+    Ok(lines.into_iter().map(|(_, line)| line).collect())
+}
+
+/// One interrupt with its hardware number, not yet told from its equals.
+fn line(root: &Root, irq: Irq) -> Result<(u64, Line), Error> {
+    let proc = |name: &str| format!("/proc/irq/{irq}/{name}");
+    let sys = |name: &str| format!("/sys/kernel/irq/{irq}/{name}");
+    let chip = root.parse(&sys("chip_name"), |text| Ok(text.trim().to_owned()))?;
+    let actions = root.parse(&sys("actions"), parse_actions)?;
+    let line = Line {
+        irq,
+        identity: Identity { chip, actions, occurrence: 0 },
+        affinity: root.parse(&affinity_path(irq), text::cpulist)?,
+        effective: if_present(root.parse(&proc("effective_affinity_list"), text::cpulist))?,
+        immovable: !root.is_writable(&affinity_path(irq))?,
+    };
+    // Without interrupt domains there is no hardware number; the order of the lines then has to do.
+    let hardware = if_present(root.parse(&sys("hwirq"), parse_hardware_number))?.flatten();
+    Ok((hardware.unwrap_or(u64::from(irq.0)), line))
+}
+
+// Format: "i801_smbus,ehci_hcd:usb1\n", "\n" for none   (Documentation/ABI/testing/sysfs-kernel-irq, actions)
+fn parse_actions(text: &str) -> Result<Vec<String>, Malformed> {
+    Ok(text.trim().split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect())
+}
+
+// Format: "524288\n", or "\n" without a domain   (Documentation/ABI/testing/sysfs-kernel-irq, hwirq)
+fn parse_hardware_number(text: &str) -> Result<Option<u64>, Malformed> {
+    if text.trim().is_empty() { Ok(None) } else { text::number(text).map(Some) }
+}
+
+/// Numbers those of equal chip and actions in the order of their hardware numbers.
+fn number_the_equal(lines: &mut [(u64, Line)]) {
+    lines.sort_by_key(|(hardware, line)| (*hardware, line.irq));
+    let mut seen: BTreeMap<Identity, u32> = BTreeMap::new();
+    for (_, line) in lines.iter_mut() {
+        let next = seen.entry(line.identity.clone()).or_default();
+        line.identity.occurrence = *next;
+        *next += 1;
+    }
+    lines.sort_by_key(|(_, line)| line.irq);
+}
+
+/// Where interrupts go that are requested from now on.
+///
+/// # Errors
+/// [`Error::Absent`], [`Error::Read`], [`Error::Format`].
+// Format: "3\n", "ff,ffffffff\n"   (Documentation/core-api/irq/irq-affinity.rst)
+pub fn default_affinity(root: &Root) -> Result<CpuSet, Error> {
+    root.parse(DEFAULT_AFFINITY, text::cpumask)
+}
+
+/// How often each interrupt went to each CPU since boot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counts {
+    /// The CPUs that were on line, in the order of the columns.
+    pub cpus: Vec<CpuId>,
+    /// One row an interrupt or kind of interrupt.
+    pub rows: Vec<Row>,
+    /// Counters kept for the machine as a whole: `ERR`, `MIS`.
+    pub totals: Vec<(String, u64)>,
+}
+
+/// One interrupt's counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// The interrupt's number, or a name such as `LOC` for the local timer.
+    pub label: String,
+    /// One a column of [`Counts::cpus`].
+    pub counts: Vec<u64>,
+    /// What the kernel writes behind the numbers: chip, hardware number, actions; or what the name means.
+    pub description: String,
+}
+
+impl Counts {
+    /// What holds now. Costs the kernel a walk over all CPUs of all interrupts: for windows, not for loops.
+    ///
+    /// # Errors
+    /// [`Error::Absent`], [`Error::Read`], [`Error::Format`].
+    pub fn read(root: &Root) -> Result<Self, Error> {
+        root.parse("/proc/interrupts", Self::parse)
+    }
+
+    /// The row `label`: `24`, `LOC`.
+    #[must_use]
+    pub fn row(&self, label: &str) -> Option<&Row> {
+        self.rows.iter().find(|row| row.label == label)
+    }
+
+    /// How often the interrupt `label` went to `cpu`; `None` when this kernel counts no such thing there.
+    #[must_use]
+    pub fn on(&self, label: &str, cpu: CpuId) -> Option<u64> {
+        let column = self.cpus.iter().position(|column| *column == cpu)?;
+        self.row(label)?.counts.get(column).copied()
+    }
+
+    // Format: "           CPU0       CPU1       "
+    //         " 36:          0      12071 PCI-MSIX-0000:00:02.0   1-edge      virtio1-req.0"
+    //         "LOC:      41662      53178   Local timer interrupts"
+    //         "ERR:          0"                                   (Documentation/filesystems/proc.rst, 1.2)
+    fn parse(text: &str) -> Result<Self, Malformed> {
+        let mut lines = text.lines();
+        let cpus = parse_header(lines.next().unwrap_or_default())?;
+        let mut counts = Self { cpus, rows: Vec::new(), totals: Vec::new() };
+        for line in lines.filter(|line| !line.trim().is_empty()) {
+            let (label, rest) =
+                line.split_once(':').ok_or_else(|| Malformed::new(line, "expected \"label: counts\""))?;
+            let label = label.trim().to_owned();
+            if matches!(label.as_str(), "ERR" | "Err" | "MIS") {
+                counts.totals.push((label, text::number(rest)?));
+            } else {
+                let (numbers, description) = parse_counts(line, rest, counts.cpus.len())?;
+                counts.rows.push(Row { label, counts: numbers, description });
+            }
+        }
+        Ok(counts)
+    }
+}
+
+fn parse_header(line: &str) -> Result<Vec<CpuId>, Malformed> {
+    let cpu = |word: &str| word.strip_prefix("CPU")?.parse().ok().map(CpuId);
+    let cpus: Option<Vec<CpuId>> = line.split_ascii_whitespace().map(cpu).collect();
+    cpus.filter(|cpus| !cpus.is_empty())
+        .ok_or_else(|| Malformed::new(line, "expected a heading of CPU0 CPU1 ..."))
+}
+
+/// The first `columns` numbers of a row and the words behind them.
+fn parse_counts(line: &str, rest: &str, columns: usize) -> Result<(Vec<u64>, String), Malformed> {
+    let mut rest = rest;
+    let mut counts = Vec::with_capacity(columns);
+    for _ in 0..columns {
+        rest = rest.trim_start();
+        let (number, behind) = rest.split_at(rest.find(char::is_whitespace).unwrap_or(rest.len()));
+        let count = number.parse().map_err(|_| {
+            Malformed::new(line, format!("expected {columns} counts, one a CPU of the heading"))
+        })?;
+        counts.push(count);
+        rest = behind;
+    }
+    Ok((counts, rest.split_ascii_whitespace().collect::<Vec<_>>().join(" ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line_of(irq: u32, hardware: u64, action: &str) -> (u64, Line) {
+        let identity = Identity { chip: "IO-APIC".into(), actions: vec![action.into()], occurrence: 0 };
+        let affinity = CpuSet::empty();
+        (hardware, Line { irq: Irq(irq), identity, affinity, effective: None, immovable: false })
+    }
+
+    #[test]
+    fn equals_are_told_apart_by_hardware_number() {
+        let mut lines = [line_of(24, 6, "ACPI:Ged"), line_of(25, 5, "ACPI:Ged"), line_of(26, 4, "ttyS0")];
+        number_the_equal(&mut lines);
+        let names: Vec<String> = lines.iter().map(|(_, line)| line.identity.to_string()).collect();
+        assert_eq!(names, ["IO-APIC ACPI:Ged #1", "IO-APIC ACPI:Ged", "IO-APIC ttyS0"]);
+    }
+
+    #[test]
+    fn a_name_cannot_act_on_a_terminal() {
+        let identity = Identity { chip: "x".into(), actions: vec!["\u{1b}[2J\n".into()], occurrence: 0 };
+        assert_eq!(identity.to_string(), "x \\u{1b}[2J\\n");
+    }
+
+    #[test]
+    fn counts_have_a_column_for_each_cpu() {
+        let text = "           CPU0       CPU2       \n 24:  1 0  IO-APIC   5-edge      ACPI:Ged\nLOC:  41662  53178   Local timer interrupts\nERR:          7\n";
+        let counts = Counts::parse(text).unwrap();
+        assert_eq!(counts.on("LOC", CpuId(2)), Some(53178));
+        assert_eq!(counts.on("LOC", CpuId(1)), None, "off line is not zero");
+        assert_eq!(counts.row("24").unwrap().description, "IO-APIC 5-edge ACPI:Ged");
+        assert_eq!(counts.totals, [("ERR".to_owned(), 7)]);
+    }
+
+    #[track_caller]
+    fn check_refused(text: &str, problem: &str) {
+        let error = Counts::parse(text).unwrap_err();
+        assert!(error.problem.contains(problem), "{error:?}");
+    }
+
+    #[test]
+    fn what_is_no_table_is_refused() {
+        check_refused("", "heading");
+        check_refused("CPU0 CPUx\n", "heading");
+        check_refused("CPU0 CPU1\nLOC: 1\n", "2 counts");
+        check_refused("CPU0\nLOC: 99999999999999999999\n", "1 counts");
+        check_refused("CPU0\nLOC 1\n", "label");
+    }
+}
