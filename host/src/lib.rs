@@ -5,6 +5,7 @@
 //! budgets, and nothing caches: each call reads what is true now.
 
 pub mod boot;
+pub mod cgroups;
 pub mod choice;
 pub mod cpufreq;
 pub mod cpus;
@@ -14,6 +15,7 @@ pub mod memory;
 pub mod numa;
 pub mod pm_qos;
 pub mod sysctl;
+pub mod tasks;
 pub mod threads;
 pub mod workqueues;
 
