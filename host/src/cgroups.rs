@@ -57,11 +57,12 @@ impl Hierarchy {
 ///
 /// # Errors
 /// [`Error::Absent`], [`Error::Read`], [`Error::Format`] of the mount table or of a v2 tree's list of controllers.
+// Format of cgroup.controllers: "cpuset cpu io memory pids\n"   (Documentation/admin-guide/cgroup-v2.rst)
 pub fn hierarchies(root: &Root) -> Result<Vec<Hierarchy>, Error> {
     let mut hierarchies = root.parse("/proc/self/mountinfo", parse_mountinfo)?;
     for hierarchy in hierarchies.iter_mut().filter(|hierarchy| hierarchy.version == Version::V2) {
         hierarchy.controllers =
-            root.parse(&format!("{}/cgroup.controllers", hierarchy.mount), parse_words)?;
+            root.parse(&format!("{}/cgroup.controllers", hierarchy.mount), text::words)?;
     }
     Ok(hierarchies)
 }
@@ -121,11 +122,6 @@ const V1_OPTIONS: [&str; 9] = [
     "favordynmods",
     "seclabel",
 ];
-
-// Format: "cpuset cpu io memory hugetlb pids rdma misc\n"   (Documentation/admin-guide/cgroup-v2.rst, cgroup.controllers)
-fn parse_words(text: &str) -> Result<Vec<String>, Malformed> {
-    Ok(text.split_ascii_whitespace().map(str::to_owned).collect())
-}
 
 /// The path of a group below the root of its hierarchy: `trading/engine`; empty for the root group itself.
 ///

@@ -62,23 +62,19 @@ pub fn scaling(root: &Root) -> Result<Scaling, Error> {
     ids.into_iter().map(|id| policy(root, id)).collect::<Result<_, _>>().map(Scaling::Policies)
 }
 
+// Format: "performance\n", "performance powersave \n", "intel_pstate\n"   (Documentation/admin-guide/pm/cpufreq.rst)
 fn policy(root: &Root, id: u32) -> Result<Policy, Error> {
     let file = |name: &str| format!("{DIR}/policy{id}/{name}");
     Ok(Policy {
         id,
         cpus: root.parse(&file("affected_cpus"), parse_cpus)?,
         governor: root.parse(&file("scaling_governor"), text::line)?,
-        governors: root.parse(&file("scaling_available_governors"), words)?,
+        governors: root.parse(&file("scaling_available_governors"), text::words)?,
         driver: root.parse(&file("scaling_driver"), text::line)?,
     })
 }
 
 // Format: "0 1\n"   (Documentation/admin-guide/pm/cpufreq.rst, affected_cpus)
 fn parse_cpus(text: &str) -> Result<CpuSet, Malformed> {
-    text::cpulist(&words(text)?.join(","))
-}
-
-// Format: "performance powersave \n"   (Documentation/admin-guide/pm/cpufreq.rst, scaling_available_governors)
-fn words(text: &str) -> Result<Vec<String>, Malformed> {
-    Ok(text.split_ascii_whitespace().map(str::to_owned).collect())
+    text::cpulist(&text::words(text)?.join(","))
 }

@@ -205,7 +205,7 @@ const PF_KTHREAD: u32 = 0x0020_0000;
 /// It may not be given other CPUs. Source: include/linux/sched.h.
 const PF_NO_SETAFFINITY: u32 = 0x0400_0000;
 
-// Format: "19 (migration/0) S 2 0 0 0 -1 69238848 0 0 0 0 0 3 0 0 -100 0 1 0 12 0 0 ... 0 99 1 0 0 0 ..."
+// Format: "21 (migration/1) S 2 0 0 0 -1 69238848 0 0 0 0 0 27 0 0 -100 0 1 0 24 0 0 ... 17 1 99 1 0 0 0 ..."
 //         The name may hold blanks and parentheses; the last ")" ends it.   (proc_pid_stat(5))
 fn parse_stat(text: &str) -> Result<Stat, Malformed> {
     let wrong = |problem: &str| Malformed::new(text, problem);
@@ -260,13 +260,16 @@ fn parse_schedstat(text: &str) -> Result<(Nanos, Nanos), Malformed> {
 mod tests {
     use super::*;
 
-    /// A line of this crate's own making would prove nothing: this is one a kernel wrote, its name replaced.
-    const REAL: &str = "8269 (NAME) R 8264 8264 6294 0 -1 4194304 98 0 0 0 7 5 0 0 20 0 1 0 110506 3133440 394 18446744073709551615 94710042775552 94710042795433 140720399086608 0 0 0 0 0 0 0 0 0 17 1 50 1 0 0 0 94710042811440 94710042813056 94710090891264 140720399088353 140720399088373 140720399088373 140720399089643 0\n";
+    /// A shell that spins at real-time priority 50, as Linux 6.18 shows it, with NAME for its name.
+    const SPINNER: &str = "12959 (NAME) R 12957 12957 6294 0 -1 4194304 85 0 1 0 51 0 0 0 -51 0 1 0 191320 2654208 395 18446744073709551615 94379291803648 94379291880377 140733871314944 0 0 0 0 0 65538 0 0 0 17 0 50 1 0 0 0 94379291909680 94379291914816 94379352055808 140733871323853 140733871323879 140733871323879 140733871325164 0\n";
+
+    /// A thread of the kernel, tied to CPU 1; Linux 6.18.
+    const BOUND: &str = "21 (migration/1) S 2 0 0 0 -1 69238848 0 0 0 0 0 27 0 0 -100 0 1 0 24 0 0 18446744073709551615 0 0 0 0 0 0 0 2147483647 0 1 0 0 17 1 99 1 0 0 0 0 0 0 0 0 0 0 0\n";
 
     #[track_caller]
     fn check_name(name: &str) {
-        let stat = parse_stat(&REAL.replace("NAME", name)).unwrap();
-        assert_eq!((stat.name.as_str(), stat.state, stat.cpu), (name, 'R', CpuId(1)));
+        let stat = parse_stat(&SPINNER.replace("NAME", name)).unwrap();
+        assert_eq!((stat.name.as_str(), stat.state, stat.rt_priority), (name, 'R', 50));
     }
 
     #[test]
@@ -278,10 +281,16 @@ mod tests {
 
     #[test]
     fn fields_are_those_of_the_manual() {
-        let stat = parse_stat(REAL).unwrap();
-        assert_eq!((stat.class, stat.rt_priority, stat.start_ticks), (Class::Fifo, 50, 110_506));
-        assert_eq!(stat.cpu_time, Nanos::from_millis(120));
+        let stat = parse_stat(SPINNER).unwrap();
+        assert_eq!(
+            (stat.tid, stat.class, stat.cpu, stat.start_ticks),
+            (Pid(12959), Class::Fifo, CpuId(0), 191_320)
+        );
+        assert_eq!(stat.cpu_time, Nanos::from_millis(510));
         assert!(!stat.is_kernel && !stat.is_bound);
+        let stat = parse_stat(BOUND).unwrap();
+        assert_eq!((stat.tid, stat.class, stat.cpu, stat.rt_priority), (Pid(21), Class::Fifo, CpuId(1), 99));
+        assert!(stat.is_kernel && stat.is_bound);
     }
 
     #[test]

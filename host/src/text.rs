@@ -20,6 +20,11 @@ pub(crate) fn line(text: &str) -> Result<String, Malformed> {
     Ok(line.to_owned())
 }
 
+/// The words of a file, however many there are.
+pub(crate) fn words(text: &str) -> Result<Vec<String>, Malformed> {
+    Ok(text.split_ascii_whitespace().map(str::to_owned).collect())
+}
+
 /// The CPUs of a file in cpulist form; an empty line is the empty set.
 pub(crate) fn cpulist(text: &str) -> Result<CpuSet, Malformed> {
     Ok(text.parse()?)
