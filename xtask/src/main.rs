@@ -1,2 +1,54 @@
-//! The project's own tasks.
-fn main() {}
+//! The project's own tasks, one word each: `tidy`, `check`, `test`, `ci`.
+//!
+//! `ci` is `check` then `test`, and `.ci/run` is the same two on a clean clone, so that what CI says can be
+//! had at home with one command. Nothing of the product is linked in here: the tasks must run while the
+//! product does not compile.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool: it is there to print")]
+
+mod ci;
+mod debian;
+mod finding;
+mod house;
+mod manifest;
+mod repo;
+mod rust;
+mod step;
+mod tally;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask TASK
+
+  tidy    the rules no compiler checks: levels, leftovers, dead rows, proofs (file:line: what, use what)
+  check   all that CI asks besides the tests: fmt, tidy, clippy, docs, deny
+  test    the tests of every crate and the benches in short mode; installs what they need where it may
+  ci      check, then test: what .ci/run does";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["tidy"] => tidy::run(),
+        ["check"] => ci::check(),
+        ["test"] => test::run(),
+        ["ci"] => ci::run(),
+        ["help" | "--help" | "-h"] => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

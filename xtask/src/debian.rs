@@ -1,0 +1,143 @@
+//! The programs that tests ask for, and where Debian has them.
+//!
+//! With root, or with sudo that asks for no password, missing packages are installed; otherwise the line to
+//! type is printed and the tests that need them say that they were skipped. With `CI=true` nothing may be
+//! missing.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, bail};
+
+/// A Debian package with the programs that tests start.
+pub struct Package {
+    /// As apt knows it.
+    pub name: &'static str,
+    /// What tests ask for by `require`.
+    pub programs: &'static [&'static str],
+    /// Why the tests need it.
+    pub reason: &'static str,
+}
+
+/// Everything the tests start beside the product. tidy holds it against the tests, both ways.
+pub const PACKAGES: &[Package] = &[
+    Package { name: "curl", programs: &["curl"], reason: "reads the report socket as an operator does" },
+    Package {
+        name: "rt-tests",
+        programs: &["cyclictest", "oslat"],
+        reason: "the peers our probes must agree with",
+    },
+    Package { name: "strace", programs: &["strace"], reason: "kills a run at each of its system calls" },
+];
+
+/// Where Debian keeps programs; root's PATH may lack the sbin folders, a user's always does.
+const FOLDERS: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+
+/// Installs what is missing where that is allowed; otherwise says how to, and fails if `strict`.
+pub fn provide(strict: bool) -> anyhow::Result<()> {
+    let missing = missing(PACKAGES, is_installed);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    for package in &missing {
+        eprintln!("missing: {} ({}: {})", package.programs.join(", "), package.name, package.reason);
+    }
+    let names: Vec<&str> = missing.iter().map(|package| package.name).collect();
+    match privilege().map(|privilege| install(privilege, &names)) {
+        Some(Ok(())) => Ok(()),
+        Some(Err(error)) if strict => Err(error),
+        None if strict => bail!("CI=true and no right to install; run: {}", install_line(&names)),
+        Some(Err(error)) => {
+            eprintln!("{error:#}");
+            Ok(())
+        }
+        None => {
+            eprintln!("to run every test: {}", install_line(&names));
+            Ok(())
+        }
+    }
+}
+
+/// The packages of which a program is missing.
+fn missing(packages: &[Package], is_installed: impl Fn(&str) -> bool) -> Vec<&Package> {
+    packages.iter().filter(|package| !package.programs.iter().all(|program| is_installed(program))).collect()
+}
+
+fn is_installed(program: &str) -> bool {
+    FOLDERS.iter().any(|folder| Path::new(folder).join(program).exists())
+}
+
+/// The line a person types.
+fn install_line(names: &[&str]) -> String {
+    format!("sudo apt-get install -y {}", names.join(" "))
+}
+
+/// How commands become root's here.
+#[derive(Clone, Copy)]
+enum Privilege {
+    Root,
+    Sudo,
+}
+
+fn privilege() -> Option<Privilege> {
+    let answers = |program: &str, arguments: &[&str]| {
+        let output = Command::new(program).args(arguments).stdin(Stdio::null()).output().ok()?;
+        output.status.success().then_some(output.stdout)
+    };
+    if answers("id", &["-u"])?.trim_ascii() == b"0" {
+        return Some(Privilege::Root);
+    }
+    answers("sudo", &["-n", "true"]).map(|_| Privilege::Sudo)
+}
+
+/// The package lists are renewed only when they turn out to be too old or absent, as on a fresh image.
+fn install(privilege: Privilege, names: &[&str]) -> anyhow::Result<()> {
+    let arguments = [&["install", "-y", "--no-install-recommends"], names].concat();
+    if apt_get(privilege, &arguments).is_ok() {
+        return Ok(());
+    }
+    apt_get(privilege, &["update"])?;
+    apt_get(privilege, &arguments)
+}
+
+fn apt_get(privilege: Privilege, arguments: &[&str]) -> anyhow::Result<()> {
+    const ENV: &str = "DEBIAN_FRONTEND=noninteractive";
+    let prefix: &[&str] = match privilege {
+        Privilege::Root => &["env", ENV, "apt-get"],
+        Privilege::Sudo => &["sudo", "-n", "env", ENV, "apt-get"],
+    };
+    let line = [prefix, arguments].concat();
+    eprintln!("+ {}", line.join(" "));
+    let status = Command::new(line[0]).args(&line[1..]).stdin(Stdio::null()).status();
+    match status.with_context(|| format!("cannot run {}", line[0]))? {
+        status if status.success() => Ok(()),
+        status => bail!("apt-get {}: {status}", arguments[0]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_is_missing_with_any_of_its_programs() {
+        let names = |installed: &[&str]| {
+            let missing = missing(PACKAGES, |program| installed.contains(&program));
+            missing.iter().map(|package| package.name).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&[]), ["curl", "rt-tests", "strace"]);
+        assert_eq!(names(&["curl", "strace", "cyclictest"]), ["rt-tests"]);
+        assert_eq!(names(&["curl", "strace", "cyclictest", "oslat"]), [""; 0]);
+    }
+
+    #[test]
+    fn the_line_can_be_typed() {
+        assert_eq!(install_line(&["rt-tests", "strace"]), "sudo apt-get install -y rt-tests strace");
+    }
+
+    #[test]
+    fn programs_are_found_where_debian_has_them() {
+        assert!(is_installed("sh"));
+        assert!(!is_installed("no-such-program"));
+    }
+}
