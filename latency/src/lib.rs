@@ -1,1 +1,32 @@
-//! Histograms, windows, budgets, verdicts: pure, time passed in.
+//! Histograms, windows, budgets, verdicts: pure functions of values and `now`.
+//!
+//! Data goes one way: a sample enters its [`Channel`] ([`Channel::record`], a few nanoseconds, no allocation), which
+//! keeps histograms for people ([`Histogram`], one bucket in 128) and exact counts for budgets ([`Observation`], integer
+//! compares). When a counting slot ends ([`Channel::tick`]) each [`Budget`] is judged on the exact counts, and its
+//! [`Watch`] says what changed. Whether a budget can be judged at all is answered before it is armed ([`infeasible`]).
+//! Beside quantiles, [`delay`] answers what a message arriving at a random instant would suffer, and [`Stalls`] keeps
+//! the single events worth a name.
+//!
+//! Left out on purpose: where samples come from, files, clocks, threads. Time is the argument `now`, on any one
+//! monotonic scale the caller chooses; it may be late, it never goes back (a `now` in the past is taken as no time).
+
+pub mod delay;
+
+mod budget;
+mod channel;
+mod exceed;
+mod feasible;
+mod histogram;
+mod slots;
+mod stalls;
+mod watch;
+mod window;
+
+pub use budget::{Budget, Judgement};
+pub use channel::{Channel, ChannelSnapshot, Layout};
+pub use exceed::{Exceedances, Observation, TooManyLimits};
+pub use feasible::{ChannelFacts, Infeasible, infeasible};
+pub use histogram::{DecodeError, Histogram};
+pub use stalls::{STALLS_WORST_KEPT, Stall, StallSighting, Stalls};
+pub use watch::{State, Transition, Watch};
+pub use window::Window;
