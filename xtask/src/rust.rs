@@ -30,6 +30,14 @@ impl RustFile {
         if self.is_test() { &self.text } else { &self.text[self.foot()..] }
     }
 
+    /// The lines of [`RustFile::test_text`], each with its number and its code.
+    pub fn test_lines(&self) -> impl Iterator<Item = (usize, &str, &str)> {
+        let foot = if self.is_test() { 0 } else { self.foot() };
+        let first = self.text[..foot].lines().count() + 1;
+        let lines = self.text[foot..].lines().zip(self.code[foot..].lines());
+        lines.enumerate().map(move |(index, (text, code))| (first + index, text, code))
+    }
+
     /// Whether the file is built for tests, benches or examples only.
     pub fn is_test(&self) -> bool {
         let beside = |part: &str| matches!(part, "tests" | "benches" | "examples");
@@ -195,6 +203,7 @@ mod tests {
         assert!(file.shipped().contains("mod mock;"), "a gated module in another file is not the foot");
         assert!(file.test_text().starts_with("#[cfg(test)]\nmod tests"));
         assert_eq!(RustFile::new("tests/it/main.rs", "fn a() {}").shipped(), "");
+        assert_eq!(file.test_lines().next(), Some((4, "#[cfg(test)]", "#[cfg(test)]")));
         assert_eq!(RustFile::new("agent/tests/hot.rs", "fn a() {}").test_text(), "fn a() {}");
     }
 }

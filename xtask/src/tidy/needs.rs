@@ -1,44 +1,48 @@
 //! Programs that tests ask for by `require("…")` against the packages `cargo xtask test` provides, both ways.
+//!
+//! A bench may start a peer by `Command::new("…")` and thereby also keep the peer's package in the table.
 
 use crate::debian::PACKAGES;
 use crate::finding::Finding;
 use crate::repo::Repo;
+use crate::rust::RustFile;
 
 const TABLE: &str = "xtask/src/debian.rs";
-const ASKS: &str = "require(\"";
+const ASKS: &str = "require(";
+const STARTS: &str = "Command::new(";
 
-/// Programs that no package provides, and packages that no test asks for.
+/// Programs that no package provides, and packages that no test or bench uses.
 pub fn check(repo: &Repo) -> Vec<Finding> {
-    let asked: Vec<(&str, usize, &str)> = repo
-        .rust()
-        .iter()
-        .filter(|file| !file.path.starts_with("xtask/"))
-        .flat_map(|file| asked(file.test_text()).map(|(line, program)| (file.path.as_str(), line, program)))
-        .collect();
-    let provided = |program: &str| PACKAGES.iter().any(|package| package.programs.contains(&program));
-    let mut findings: Vec<Finding> = asked
-        .iter()
-        .filter(|(_, _, program)| !provided(program))
-        .map(|(path, line, program)| {
-            Finding::new(
-                path,
-                *line,
-                format!("no package provides `{program}`"),
-                format!("add its row to {TABLE}"),
-            )
-        })
-        .collect();
-    let is_asked = |programs: &[&str]| asked.iter().any(|(_, _, program)| programs.contains(program));
-    findings.extend(PACKAGES.iter().filter(|package| !is_asked(package.programs)).map(|package| {
-        Finding::new(TABLE, 1, format!("no test asks for `{}`", package.name), "remove the row")
-    }));
-    findings
+    let files = || repo.rust().iter().filter(|file| file.krate() != "xtask");
+    let uses =
+        |program: &str| files().any(|file| [ASKS, STARTS].iter().any(|call| names(file, call, program)));
+    let dead = PACKAGES.iter().filter(|package| !package.programs.iter().any(|program| uses(program)));
+    let dead = dead.map(|package| {
+        Finding::new(TABLE, 1, format!("no test or bench uses `{}`", package.name), "remove the row")
+    });
+    files().flat_map(unprovided).chain(dead).collect()
 }
 
-fn asked(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    text.lines().enumerate().filter_map(|(index, line)| {
-        let program = line.split_once(ASKS)?.1.split_once('"')?.0;
-        Some((index + 1, program))
+fn unprovided(file: &RustFile) -> Vec<Finding> {
+    let provided = |program: &str| PACKAGES.iter().any(|package| package.programs.contains(&program));
+    let asked = calls(file, ASKS).filter(|(_, program)| !provided(program));
+    let remedy = format!("add its row to {TABLE}");
+    asked
+        .map(|(line, program)| {
+            Finding::new(&file.path, line, format!("no package provides `{program}`"), &remedy)
+        })
+        .collect()
+}
+
+fn names(file: &RustFile, call: &str, program: &str) -> bool {
+    calls(file, call).any(|(_, named)| named == program)
+}
+
+/// The literals that test code passes to `call`, with their lines.
+fn calls<'a>(file: &'a RustFile, call: &'a str) -> impl Iterator<Item = (usize, &'a str)> {
+    file.test_lines().filter_map(move |(line, text, code)| {
+        let argument = &text[code.find(call)? + call.len()..];
+        Some((line, argument.strip_prefix('"')?.split_once('"')?.0))
     })
 }
 
@@ -48,19 +52,25 @@ mod tests {
     use crate::finding::lines;
 
     #[test]
-    fn both_ways() {
-        let found = lines(&check(&Repo::of([(
-            "tests/it/a.rs",
-            "\nif !require(\"no-such-tool\") {\n    return;\n}\n",
-        )])));
+    fn what_is_asked_for_is_provided() {
+        let text = "// require(\"in-a-comment\")\nif !require(\"no-such-tool\") {\n    return;\n}\nrequire(program);\n";
+        let found = lines(&check(&Repo::of([("tests/it/a.rs", text)])));
         assert_eq!(
             found[0],
             "tests/it/a.rs:2: no package provides `no-such-tool`, add its row to xtask/src/debian.rs"
         );
         assert_eq!(found.len(), 1 + PACKAGES.len(), "and nothing asks for the packages: {found:?}");
+    }
 
-        let asking: String =
-            PACKAGES.iter().map(|package| format!("require(\"{}\");\n", package.programs[0])).collect();
-        assert_eq!(lines(&check(&Repo::of([("tests/it/a.rs", &asking)]))), [""; 0]);
+    #[test]
+    fn what_is_provided_is_asked_for() {
+        let calling = |call: &str| {
+            let calls = PACKAGES.iter().map(|package| format!("{call}\"{}\");\n", package.programs[0]));
+            let text: String = calls.collect();
+            lines(&check(&Repo::of([("benches/benches/a.rs", &text)])))
+        };
+        assert_eq!(calling(ASKS), [""; 0]);
+        assert_eq!(calling(STARTS), [""; 0]);
+        assert_eq!(calling("start(").len(), PACKAGES.len());
     }
 }

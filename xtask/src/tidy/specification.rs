@@ -103,8 +103,7 @@ fn proof_fault(repo: &Repo, proof: &str) -> Option<(String, &'static str)> {
     }
 }
 
-/// Whether `text` defines the function `name` with a test attribute above it, or is a table of benches naming
-/// it.
+/// Whether `text` defines the function `name` with a test attribute above it.
 fn is_test(text: &str, name: &str) -> bool {
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     let defines = |line: &str| {
