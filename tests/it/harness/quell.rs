@@ -136,8 +136,9 @@ impl Quell {
         }
         command.env("HOME", self.folder()).env("LANG", "C.UTF-8");
         command.envs(self.env.iter().map(|(key, value)| (key, value)));
+        // As an operator starts it, so that messages that name the command are the same anywhere.
         if self.wrapper.is_empty() {
-            command.arg0("quell"); // as an operator starts it: messages that name the command are the same anywhere
+            command.arg0("quell");
         }
         command
     }

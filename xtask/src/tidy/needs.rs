@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_is_provided() {
-        let text = "// require(\"in-a-comment\")\nif !require(\"no-such-tool\") {\n    return;\n}\nrequire(program);\n";
+        let text = "// require(\"in-a-comment\")\nlet here = require(\"no-such-tool\");\nrequire(name);\n";
         let found = lines(&check(&Repo::of([("tests/it/a.rs", text)])));
         assert_eq!(
             found[0],
