@@ -1,9 +1,10 @@
 //! A latency budget: "p99 <= 1us for 5s".
 //!
-//! It says the same as "at most 1 % of the samples above 1 us", and it is judged that way, on exact counts, because a
-//! count needs no histogram and its error is zero. `for` is how long it must be missed before that is a breach; `over` is
-//! how far back each judgement looks. A burst stays in view for `over` after it has ended, so of the two `for` should be
-//! the longer: a breach then means a burst longer than `for` - `over`, and certainly one longer than `for`.
+//! It says the same as "at most 1 % of the samples above 1 us", and it is judged that way, on exact counts,
+//! because a count needs no histogram and its error is zero. `for` is how long it must be missed before that
+//! is a breach; `over` is how far back each judgement looks. A burst stays in view for `over` after it has
+//! ended, so of the two `for` should be the longer: a breach then means a burst longer than `for` - `over`,
+//! and certainly one longer than `for`.
 
 use std::fmt;
 
@@ -54,12 +55,13 @@ const WINDOW_DEFAULT: Nanos = Nanos::from_secs(1);
 impl Budget {
     /// Reads `text`, as in `p99.9 <= 2us`, `p99 <= 1us for 5s` or `p99.9 <= 2us for 30s over 10s`.
     ///
-    /// Left out, `for` is 5 s and `over` 1 s. A breach is over after as long as it took to become one, and samples may be
-    /// missing as long (`clear_after` and `stale_after` are `for`, and `stale_after` at least `over`).
+    /// Left out, `for` is 5 s and `over` 1 s. A breach is over after as long as it took to become one, and
+    /// samples may be missing as long (`clear_after` and `stale_after` are `for`, and `stale_after` at least
+    /// `over`).
     ///
     /// # Errors
-    /// [`ParseError`] with the part that cannot be read and the right form. Whether the budget can be judged is another
-    /// question: [`crate::infeasible`].
+    /// [`ParseError`] with the part that cannot be read and the right form. Whether the budget can be judged
+    /// is another question: [`crate::infeasible`].
     pub fn parse(name: Name, channel: Name, text: &str) -> Result<Self, ParseError> {
         let form = "a budget reads like p99.9 <= 2us, p99 <= 1us for 5s or p99.9 <= 2us for 30s over 10s";
         let problem = |what: &str| ParseError { text: text.to_owned(), problem: format!("{what}; {form}") };
@@ -95,10 +97,10 @@ impl Budget {
 
     /// Judges one observation.
     ///
-    /// With fewer than `samples_min` samples the budget is never met. It may be missed: when more samples are above the
-    /// limit than `samples_min` samples would be allowed, then however good the samples still to come, a window that is
-    /// just large enough to be judged would be missed. Ten stalls are ten stalls, also on a channel that has nearly
-    /// stopped.
+    /// With fewer than `samples_min` samples the budget is never met. It may be missed: when more samples are
+    /// above the limit than `samples_min` samples would be allowed, then however good the samples still to
+    /// come, a window that is just large enough to be judged would be missed. Eleven stalls are eleven
+    /// stalls, also on a channel that has nearly stopped.
     #[must_use]
     pub fn judge(&self, seen: &Observation) -> Judgement {
         let enough = seen.samples >= self.samples_min && seen.samples > 0;
@@ -130,7 +132,8 @@ fn clause<'a>(text: &'a str, word: &str) -> Result<(&'a str, Option<Nanos>), Par
     }
 }
 
-/// A duration without rounding, in the largest unit that divides it: what is printed must be read back as it was.
+/// A duration without rounding, in the largest unit that divides it: what is printed must be read back as it
+/// was.
 fn written(duration: Nanos) -> String {
     let units = [("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000), ("ns", 1)];
     let fits = |per_unit: u64| duration.0 >= per_unit && duration.0.is_multiple_of(per_unit);
@@ -200,7 +203,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_printed_reads_back(limit in 0u64..5_000_000_000, for_s in 0u64..90, window_ms in 0u64..60_000) {
+        fn what_is_printed_reads_back(
+            limit in 0u64..5_000_000_000,
+            for_s in 0u64..90,
+            window_ms in 0u64..60_000,
+        ) {
             let budget = Budget {
                 limit: Nanos(limit),
                 for_: Nanos::from_secs(for_s),
@@ -214,7 +221,8 @@ mod tests {
             );
         }
 
-        /// Judged missed early means missed with whatever good samples follow, up to the least that can be judged.
+        /// Judged missed early means missed with whatever good samples follow, up to the least that can be
+        /// judged.
         #[test]
         fn an_early_miss_is_sound(samples in 0u64..1_000, exceeded_share in 0u64..=100) {
             let budget = parse("p99 <= 1us").unwrap();

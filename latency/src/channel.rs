@@ -21,8 +21,8 @@ pub struct Layout {
     pub counting_slots: usize,
 }
 
-/// Ten histograms of a second (300 KiB) for the reports; counters ten times a second for a minute (24 KiB), so that a
-/// p99.9 of a 1 kHz probe, which needs ten seconds of samples, can be a budget.
+/// Ten histograms of a second (300 KiB) for the reports; counters ten times a second for a minute (24 KiB),
+/// so that a p99.9 of a 1 kHz probe, which needs ten seconds of samples, can be a budget.
 impl Default for Layout {
     fn default() -> Self {
         Self {
@@ -56,14 +56,16 @@ impl Channel {
         })
     }
 
-    /// Records one latency: one histogram bucket and four compares in the current slots. No allocation, no failure.
+    /// Records one latency: one histogram bucket and four compares in the current slots. No allocation, no
+    /// failure.
     #[inline]
     pub fn record(&mut self, value: Nanos) {
         self.window.record(value);
         self.counts.record(value);
     }
 
-    /// Ends the slots whose time is over, and says whether a counting slot ended: then budgets are due to be judged.
+    /// Ends the slots whose time is over, and says whether a counting slot ended: then budgets are due to be
+    /// judged.
     pub fn tick(&mut self, now: Nanos) -> bool {
         self.window.tick(now);
         self.counts.tick(now)
@@ -95,8 +97,9 @@ impl Channel {
         self.counts.set_limits(limits)
     }
 
-    /// Copies the last `span` and the total into `snapshot`, in the memory it already has: about 60 us with ten full
-    /// slots, so that a collector can hand a report to another thread without making it wait for one.
+    /// Copies the last `span` and the total into `snapshot`, in the memory it already has: about 60 us with
+    /// ten full slots, so that a collector can hand a report to another thread without making it wait for
+    /// one.
     pub fn copy_into(&self, span: Nanos, now: Nanos, snapshot: &mut ChannelSnapshot) {
         snapshot.covered = self.window.view(span, now, &mut snapshot.window);
         self.window.total(&mut snapshot.total);

@@ -1,23 +1,24 @@
 //! The law of delay: what a message arriving at a random instant would suffer.
 //!
-//! A quantile over gaps answers another question. One gap of 10 ms among a million of 1 us is beyond the p99.9999 of the
-//! gaps, and yet a random arrival in ten seconds of observation meets it with a chance of one in a thousand. A gap of
-//! length L delays an arrival by more than x exactly when it arrives in the first L - x of it, so
+//! A quantile over gaps answers another question. One gap of 10 ms among a million of 1 us is beyond the
+//! p99.9999 of the gaps, and yet a random arrival in ten seconds of observation meets it with a chance of one
+//! in a thousand. A gap of length L delays an arrival by more than x exactly when it arrives in the first L -
+//! x of it, so
 //!
 //! ```text
 //! P(delay > x) = sum over gaps of max(0, L - x) / T
 //! ```
 //!
-//! with T the time observed. Exact for a list of gaps; from a histogram each L is the end of its bucket, so the figure is
-//! never too low and at most 0.78 % x (sum of the gaps above x) / T too high. Gaps that no probe reports (below its
-//! threshold) are missing from it: ask only for an x at or above that threshold.
+//! with T the time observed. Exact for a list of gaps; from a histogram each L is the end of its bucket, so
+//! the figure is never too low and at most 0.78 % x (sum of the gaps above x) / T too high. Gaps that no
+//! probe reports (below its threshold) are missing from it: ask only for an x at or above that threshold.
 
 use units::Nanos;
 
 use crate::histogram::Histogram;
 
-/// The chance that an arrival at a random instant of `observed` is delayed by more than `x`, from a histogram of the gaps
-/// in it. `None` when nothing was observed.
+/// The chance that an arrival at a random instant of `observed` is delayed by more than `x`, from a histogram
+/// of the gaps in it. `None` when nothing was observed.
 #[must_use]
 pub fn exceedance(gaps: &Histogram, observed: Nanos, x: Nanos) -> Option<f64> {
     let (beyond_count, beyond_sum) = gaps.beyond_range();
@@ -77,7 +78,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_law_equals_brute_force(lengths in proptest::collection::vec(1u64..2_000, 0..40), x in 0u64..2_500) {
+        fn the_law_equals_brute_force(
+            lengths in proptest::collection::vec(1u64..2_000, 0..40),
+            x in 0u64..2_500,
+        ) {
             let gaps: Vec<Nanos> = lengths.into_iter().map(Nanos).collect();
             let sum = gaps.iter().copied().sum::<Nanos>().0;
             let observed = sum + 10_000;

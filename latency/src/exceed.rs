@@ -1,11 +1,12 @@
 //! Exact exceedance counters: how many samples were above a limit, counted and not read from a bucket.
 //!
-//! "At most 1 % above 1 us" is a question about counts, and a histogram answers it only to within a bucket: its 0.78 % in
-//! value can be any share of the samples when they crowd around the limit. So every limit that a budget names has its own
-//! integer compare on the recording path, at most [`BUDGETS_PER_CHANNEL_MAX`] of them, without a branch.
+//! "At most 1 % above 1 us" is a question about counts, and a histogram answers it only to within a bucket:
+//! its 0.78 % in value can be any share of the samples when they crowd around the limit. So every limit that
+//! a budget names has its own integer compare on the recording path, at most [`BUDGETS_PER_CHANNEL_MAX`] of
+//! them, without a branch.
 //!
-//! Counts cost 40 bytes a slot where a histogram costs 30 KiB, so their slots are finer and reach further back: budgets
-//! are judged ten times a second over windows of up to a minute.
+//! Counts cost 40 bytes a slot where a histogram costs 30 KiB, so their slots are finer and reach further
+//! back: budgets are judged ten times a second over windows of up to a minute.
 
 use units::Nanos;
 use units::limits::BUDGETS_PER_CHANNEL_MAX;
@@ -24,7 +25,8 @@ pub struct Observation {
 /// More limits than a channel has counters.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{limits} different limits on one channel, and at most {BUDGETS_PER_CHANNEL_MAX} are counted; give budgets of this channel the same limit or drop some"
+    "{limits} different limits on one channel, and at most {BUDGETS_PER_CHANNEL_MAX} are counted; \
+     give budgets of this channel the same limit or drop some"
 )]
 pub struct TooManyLimits {
     /// How many were asked for.
@@ -53,8 +55,8 @@ pub struct Exceedances {
 }
 
 impl Exceedances {
-    /// Counts samples above each of `limits`, in `slots` slots of `width`; the first begins at `now`. Budgets with the
-    /// same limit share a counter.
+    /// Counts samples above each of `limits`, in `slots` slots of `width`; the first begins at `now`. Budgets
+    /// with the same limit share a counter.
     ///
     /// # Errors
     /// [`TooManyLimits`].
@@ -72,7 +74,8 @@ impl Exceedances {
         })
     }
 
-    /// Counts one latency. Four compares, no branch: an unused counter compares with the longest time there is.
+    /// Counts one latency. Four compares, no branch: an unused counter compares with the longest time there
+    /// is.
     #[inline]
     pub fn record(&mut self, value: Nanos) {
         let slot = &mut self.slots[self.current];
@@ -105,8 +108,8 @@ impl Exceedances {
         self.clock.width().times(u64::try_from(self.slots.len() - 1).unwrap_or(u64::MAX))
     }
 
-    /// What the last ended slots of `window` (rounded up to slots) hold about `limit`; the slot still being counted into
-    /// is left out. `None` when `limit` is not counted.
+    /// What the last ended slots of `window` (rounded up to slots) hold about `limit`; the slot still being
+    /// counted into is left out. `None` when `limit` is not counted.
     #[must_use]
     pub fn observe(&self, limit: Nanos, window: Nanos) -> Option<Observation> {
         let counter = self.counter(limit)?;
@@ -129,7 +132,8 @@ impl Exceedances {
         Some(Observation { samples: all.samples, exceeded: all.exceeded[counter] })
     }
 
-    /// Replaces the limits. Everything counted so far is forgotten, because it says nothing about the new ones.
+    /// Replaces the limits. Everything counted so far is forgotten, because it says nothing about the new
+    /// ones.
     ///
     /// # Errors
     /// [`TooManyLimits`]; then nothing has changed.

@@ -1,7 +1,8 @@
 //! Whether a budget can be judged at all, answered before it is armed.
 //!
-//! A budget that no host could meet, or on which no sample could ever decide, is a mistake of the configuration and not a
-//! breach at three in the morning. It is refused with the arithmetic, so that the reader sees which number to change.
+//! A budget that no host could meet, or on which no sample could ever decide, is a mistake of the
+//! configuration and not a breach at three in the morning. It is refused with the arithmetic, so that the
+//! reader sees which number to change.
 
 use units::Nanos;
 
@@ -31,7 +32,8 @@ pub enum Infeasible {
     },
     /// The limit is below what can be measured.
     #[error(
-        "a limit of {limit} cannot be told apart on this channel, which resolves {floor}; raise it to at least that"
+        "a limit of {limit} cannot be told apart on this channel, which resolves {floor}; \
+         raise it to at least that"
     )]
     LimitBelowFloor {
         /// The budget's limit.
@@ -67,7 +69,8 @@ pub enum Infeasible {
     },
     /// The channel cannot deliver enough samples within the window.
     #[error(
-        "{quantile} needs {samples_min} samples, and over {window} this channel gives {samples} (one each {sample_period}); use over {window_min} or longer{beyond}, or a lower quantile",
+        "{quantile} needs {samples_min} samples, and over {window} this channel gives {samples} \
+         (one each {sample_period}); use over {window_min} or longer{beyond}, or a lower quantile",
         beyond = if window_min > kept { format!(" (only {kept} are kept)") } else { String::new() }
     )]
     TooFewSamples {
@@ -152,28 +155,28 @@ mod tests {
         check("p99.9 <= 1us for 30s over 10s", &[]);
         check(
             "p99.9 <= 1us for 5s",
-            &[
-                "p99.9 needs 10000 samples, and over 1.00 s this channel gives 1000 (one each 1.00 ms); use over 10.0 s or longer, or a lower quantile",
-            ],
+            &["p99.9 needs 10000 samples, and over 1.00 s this channel gives 1000 \
+                 (one each 1.00 ms); use over 10.0 s or longer, or a lower quantile"],
         );
         check(
             "p99.999 <= 1us over 60s",
-            &[
-                "p99.999 needs 1000000 samples, and over 60.0 s this channel gives 60000 (one each 1.00 ms); use over 1000 s or longer (only 60.0 s are kept), or a lower quantile",
-            ],
+            &["p99.999 needs 1000000 samples, and over 60.0 s this channel gives 60000 \
+                 (one each 1.00 ms); use over 1000 s or longer (only 60.0 s are kept), or a lower quantile"],
         );
         check(
             "p99 <= 0 for 0 over 0",
             &[
                 "a limit of 0 is above no latency; give one of at least 40 ns, what this channel can resolve",
                 "for 0 ns is shorter than the 100 ms in which samples are counted; use for 100 ms or longer",
-                "over 0 ns is shorter than the 100 ms in which samples are counted; use over 100 ms or longer",
+                "over 0 ns is shorter than the 100 ms in which samples are counted; \
+                 use over 100 ms or longer",
             ],
         );
         check(
             "p99 <= 39ns over 61s",
             &[
-                "a limit of 39 ns cannot be told apart on this channel, which resolves 40 ns; raise it to at least that",
+                "a limit of 39 ns cannot be told apart on this channel, which resolves 40 ns; \
+                 raise it to at least that",
                 "over 61.0 s looks back further than the 60.0 s that are kept; use over 60.0 s or less",
             ],
         );

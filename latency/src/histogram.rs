@@ -1,14 +1,16 @@
 //! The latency histogram: HDR buckets with exact ends.
 //!
-//! A fixed range and precision for every histogram in quell, so that any two merge bucket by bucket and nothing is lost.
-//! Two significant digits over 0 ns to 68.7 s are 3,840 buckets, 30 KiB; a quantile reads at most 1/128 = 0.78 % high,
-//! never low. Three digits would be 0.1 % for 216 KiB: with ten window slots, a total and two snapshots for each of six
-//! channels that is 16.8 MiB in place of 2.3 MiB, the whole memory budget of the agent, for a precision no budget uses,
-//! because budgets count exactly ([`crate::Exceedances`]).
+//! A fixed range and precision for every histogram in quell, so that any two merge bucket by bucket and
+//! nothing is lost. Two significant digits over 0 ns to 68.7 s are 3,840 buckets, 30 KiB; a quantile reads at
+//! most 1/128 = 0.78 % high, never low. Three digits would be 0.1 % for 216 KiB: with ten window slots, a
+//! total and two snapshots for each of six channels that is 16.8 MiB in place of 2.3 MiB, the whole memory
+//! budget of the agent, for a precision no budget uses, because budgets count exactly
+//! ([`crate::Exceedances`]).
 //!
-//! What the bucket array cannot hold is kept beside it: minimum, maximum and sum are exact. A value beyond the range is
-//! counted in the last bucket *and* in [`Histogram::overflow`]: ranks stay right, a quantile that falls among such values
-//! is the exact maximum, and whoever reports must call a figure with overflow degraded.
+//! What the bucket array cannot hold is kept beside it: minimum, maximum and sum are exact. A value beyond
+//! the range is counted in the last bucket *and* in [`Histogram::overflow`]: ranks stay right, a quantile
+//! that falls among such values is the exact maximum, and whoever reports must call a figure with overflow
+//! degraded.
 
 use std::fmt;
 
@@ -91,7 +93,8 @@ impl Histogram {
         self.overflow_sum += other.overflow_sum;
     }
 
-    /// Forgets everything. A histogram that is empty already costs one compare: most slots of a quiet channel are.
+    /// Forgets everything. A histogram that is empty already costs one compare: most slots of a quiet channel
+    /// are.
     pub fn clear(&mut self) {
         if self.count() == 0 {
             return;
@@ -146,18 +149,20 @@ impl Histogram {
         self.sum.0.checked_div(self.count()).map(Nanos)
     }
 
-    /// The value at `quantile`: at least that share of the samples is no longer. At most 0.78 % too high, never too low.
+    /// The value at `quantile`: at least that share of the samples is no longer. At most 0.78 % too high,
+    /// never too low.
     ///
-    /// `None` while fewer than [`Quantile::samples_min`] samples stand behind it: such a figure is luck, not a
-    /// measurement, and is not given out as a number.
+    /// `None` while fewer than [`Quantile::samples_min`] samples stand behind it: such a figure is luck, not
+    /// a measurement, and is not given out as a number.
     #[must_use]
     pub fn value_at(&self, quantile: Quantile) -> Option<Nanos> {
         let count = self.count();
         (count >= quantile.samples_min()).then(|| self.value_at_rank(rank(quantile, count)))
     }
 
-    /// The 95 % confidence interval of [`Histogram::value_at`] by order statistics: the values whose ranks are 1.96
-    /// binomial standard deviations below and above, by the normal approximation, which n(1-p) >= 10 makes fair.
+    /// The 95 % confidence interval of [`Histogram::value_at`] by order statistics: the values whose ranks
+    /// are 1.96 binomial standard deviations below and above, by the normal approximation, which n(1-p) >= 10
+    /// makes fair.
     ///
     /// It assumes independent samples. Stalls come in groups, so the true interval is wider, never narrower.
     #[must_use]
@@ -182,13 +187,14 @@ impl Histogram {
         if rank > self.count() - self.overflow {
             return self.max; // the last bucket's end would understate it
         }
-        // Asked for as the middle of the rank's step, so that no rounding of the fraction reaches the next rank.
+        // Asked for as the middle of the rank's step, so that no rounding of the fraction reaches the next
+        // rank.
         let fraction = (rank as f64 - 0.5) / self.count() as f64;
         Nanos(self.buckets.value_at_quantile(fraction)).clamp(self.min, self.max)
     }
 
-    /// Each bucket that holds samples, shortest first: its end (the exact maximum for the last) and its count. Samples
-    /// beyond the range are left out; [`Histogram::overflow`] counts them.
+    /// Each bucket that holds samples, shortest first: its end (the exact maximum for the last) and its
+    /// count. Samples beyond the range are left out; [`Histogram::overflow`] counts them.
     pub fn recorded(&self) -> impl Iterator<Item = (Nanos, u64)> + '_ {
         let last = self.buckets.highest_equivalent(Self::HIGHEST.0);
         self.buckets.iter_recorded().filter_map(move |bucket| {
@@ -203,8 +209,8 @@ impl Histogram {
         (self.overflow, self.overflow_sum)
     }
 
-    /// The standard HdrHistogram V2 encoding (uncompressed), which other tools read. It carries the buckets only: exact
-    /// minimum, maximum, sum and overflow travel beside it in the report.
+    /// The standard HdrHistogram V2 encoding (uncompressed), which other tools read. It carries the buckets
+    /// only: exact minimum, maximum, sum and overflow travel beside it in the report.
     ///
     /// # Panics
     /// With 2^63 samples in one bucket, which at one a nanosecond takes 292 years.
@@ -217,12 +223,12 @@ impl Histogram {
         bytes
     }
 
-    /// Reads what [`Histogram::encode_v2`] wrote. Minimum, maximum and sum are then those of the buckets: the ends are
-    /// rounded outwards and the sum up, each by at most 0.78 %.
+    /// Reads what [`Histogram::encode_v2`] wrote. Minimum, maximum and sum are then those of the buckets: the
+    /// ends are rounded outwards and the sum up, each by at most 0.78 %.
     ///
     /// # Errors
-    /// [`DecodeError`] for bytes that are no V2 histogram, or one of another range or precision: merging that would lose
-    /// buckets without saying so.
+    /// [`DecodeError`] for bytes that are no V2 histogram, or one of another range or precision: merging that
+    /// would lose buckets without saying so.
     pub fn decode_v2(bytes: &[u8]) -> Result<Self, DecodeError> {
         check_header(bytes)?;
         let buckets: hdrhistogram::Histogram<u64> = Deserializer::new()
@@ -251,7 +257,7 @@ impl fmt::Debug for Histogram {
     }
 }
 
-/// The rank of `quantile` among `count` samples: the least whole number at or above count × p, at least 1, in integers.
+/// The rank of `quantile` among `count` samples: the least whole number at or above count × p, at least 1.
 fn rank(quantile: Quantile, count: u64) -> u64 {
     let tail = u128::from(count) * u128::from(quantile.tail_ppm()) / 1_000_000;
     (count - u64::try_from(tail).expect("a share of a u64")).max(1)
@@ -275,8 +281,8 @@ fn rank_spread(quantile: Quantile, count: u64) -> u64 {
 pub struct DecodeError(String);
 
 /// Checks what the decoder would allocate by, before it does: it trusts the lengths it reads.
-// Format: cookie u32, payload length u32, offset u32, digits u32, lowest u64, highest u64, ratio f64; big endian.
-// (HdrHistogram, AbstractHistogram.java, "V2EncodingCookieBase")
+// Format: cookie u32, payload length u32, offset u32, digits u32, lowest u64, highest u64, ratio f64; big
+// endian. (HdrHistogram, AbstractHistogram.java, "V2EncodingCookieBase")
 fn check_header(bytes: &[u8]) -> Result<(), DecodeError> {
     let word =
         |at: usize| bytes.get(at..at + 4).map(|b| u64::from(u32::from_be_bytes([b[0], b[1], b[2], b[3]])));
@@ -419,7 +425,8 @@ mod tests {
             assert!(low <= value && value <= high);
             widths.push(high - low);
         }
-        assert!(widths[1].0 * 4 < widths[0].0, "{widths:?}"); // a hundred times the samples: a tenth of the ranks
+        // A hundred times the samples: a tenth of the spread of ranks.
+        assert!(widths[1].0 * 4 < widths[0].0, "{widths:?}");
     }
 
     #[test]

@@ -1,14 +1,15 @@
 //! Histograms, windows, budgets, verdicts: pure functions of values and `now`.
 //!
-//! Data goes one way: a sample enters its [`Channel`] ([`Channel::record`], a few nanoseconds, no allocation), which
-//! keeps histograms for people ([`Histogram`], one bucket in 128) and exact counts for budgets ([`Observation`], integer
-//! compares). When a counting slot ends ([`Channel::tick`]) each [`Budget`] is judged on the exact counts, and its
-//! [`Watch`] says what changed. Whether a budget can be judged at all is answered before it is armed ([`infeasible`]).
-//! Beside quantiles, [`delay`] answers what a message arriving at a random instant would suffer, and [`Stalls`] keeps
-//! the single events worth a name.
+//! Data goes one way: a sample enters its [`Channel`] ([`Channel::record`], a few nanoseconds, no
+//! allocation), which keeps histograms for people ([`Histogram`], one bucket in 128) and exact counts for
+//! budgets ([`Observation`], integer compares). When a counting slot ends ([`Channel::tick`]) each [`Budget`]
+//! is judged on the exact counts, and its [`Watch`] says what changed. Whether a budget can be judged at all
+//! is answered before it is armed ([`infeasible`]). Beside quantiles, [`delay`] answers what a message
+//! arriving at a random instant would suffer, and [`Stalls`] keeps the single events worth a name.
 //!
-//! Left out on purpose: where samples come from, files, clocks, threads. Time is the argument `now`, on any one
-//! monotonic scale the caller chooses; it may be late, it never goes back (a `now` in the past is taken as no time).
+//! Left out on purpose: where samples come from, files, clocks, threads. Time is the argument `now`, on any
+//! one monotonic scale the caller chooses; it may be late, it never goes back (a `now` in the past is taken
+//! as no time).
 
 pub mod delay;
 

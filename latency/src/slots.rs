@@ -1,8 +1,8 @@
 //! Time cut into equal slots.
 //!
-//! Slots begin at the start and follow one another without a gap, whatever the caller's rhythm: a tick that comes late
-//! ends as many slots as have passed, so an empty slot is a second in which nothing happened and not a second nobody
-//! looked at.
+//! Slots begin at the start and follow one another without a gap, whatever the caller's rhythm: a tick that
+//! comes late ends as many slots as have passed, so an empty slot is a second in which nothing happened and
+//! not a second nobody looked at.
 
 use units::Nanos;
 

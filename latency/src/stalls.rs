@@ -1,11 +1,12 @@
 //! The stalls worth keeping: the newest, and the worst.
 //!
-//! One stall of a CPU is seen many times: a timer probe that should have woken ten times finds all ten late, and two
-//! probes on one CPU see the same interruption. Sightings of one CPU that overlap in time are therefore one stall, as
-//! long as their union, so that "ten stalls" in a report means ten things that happened.
+//! One stall of a CPU is seen many times: a timer probe that should have woken ten times finds all ten late,
+//! and two probes on one CPU see the same interruption. Sightings of one CPU that overlap in time are
+//! therefore one stall, as long as their union, so that "ten stalls" in a report means ten things that
+//! happened.
 //!
-//! Memory is fixed at construction. What leaves the ring of the newest is counted, and kept all the same while it is
-//! among the worst.
+//! Memory is fixed at construction. What leaves the ring of the newest is counted, and kept all the same
+//! while it is among the worst.
 
 use std::collections::VecDeque;
 
@@ -26,7 +27,8 @@ pub struct StallSighting {
     pub channel: usize,
     /// How long it took.
     pub duration: Nanos,
-    /// How much of it the probe's thread waited, runnable, for the CPU, where that is known: time that another thread had.
+    /// How much of it the probe's thread waited, runnable, for the CPU, where that is known: time that
+    /// another thread had.
     pub waited_on_runqueue: Option<Nanos>,
 }
 
@@ -105,8 +107,8 @@ impl Stalls {
         }
     }
 
-    /// Takes one sighting in, and returns the number of the stall it belongs to. Looks through at most [`STALLS_KEPT`]
-    /// stalls; a sighting that overlaps one already dropped is a stall of its own.
+    /// Takes one sighting in, and returns the number of the stall it belongs to. Looks through at most
+    /// [`STALLS_KEPT`] stalls; a sighting that overlaps one already dropped is a stall of its own.
     pub fn record(&mut self, sighting: &StallSighting) -> u64 {
         if let Some(known) = self.newest.iter_mut().rev().find(|stall| stall.overlaps(sighting)) {
             known.absorb(sighting);
@@ -197,7 +199,7 @@ mod tests {
     fn sightings_of_one_stall_are_one_stall() {
         check(&[(0, 2, 10_000), (1_000, 2, 9_000), (9_000, 2, 1_000)], &["2: 0+10000 (3)"]); // missed periods
         check(&[(0, 2, 100), (0, 3, 100)], &["2: 0+100 (1)", "3: 0+100 (1)"]); // two CPUs are two stalls
-        check(&[(0, 2, 100), (100, 2, 50)], &["2: 0+100 (1)", "2: 100+50 (1)"]); // touching is not overlapping
+        check(&[(0, 2, 100), (100, 2, 50)], &["2: 0+100 (1)", "2: 100+50 (1)"]); // touching only
         check(&[(50, 2, 100), (0, 2, 60), (140, 2, 60)], &["2: 0+200 (3)"]); // seen late, grown at both ends
         check(&[(0, 2, 10), (0, 3, 10), (5, 2, 10)], &["2: 0+15 (2)", "3: 0+10 (1)"]);
     }
@@ -237,10 +239,12 @@ mod tests {
     }
 
     proptest! {
-        /// Against the union of intervals: what is kept is disjoint on each CPU when sightings come in order, and covers
-        /// the same time.
+        /// Against the union of intervals: what is kept is disjoint on each CPU when sightings come in order,
+        /// and covers the same time.
         #[test]
-        fn stalls_are_the_union_of_their_sightings(raw in proptest::collection::vec((0u64..400, 0u16..3, 1u64..30), 0..120)) {
+        fn stalls_are_the_union_of_their_sightings(
+            raw in proptest::collection::vec((0u64..400, 0u16..3, 1u64..30), 0..120),
+        ) {
             let mut sightings = raw;
             sightings.sort_unstable();
             let mut stalls = Stalls::new();

@@ -10,10 +10,10 @@
 //!                                    met for `clear_after`
 //! ```
 //!
-//! Missing data never counts as good and never as bad. It does not end a breach: a breached budget stays breached while
-//! nothing is known, and one that was resolving falls back. It does not extend one either: time without an answer counts
-//! towards neither `for` nor `clear_after`. A breach is entered once; whatever flaps afterwards is the same breach until
-//! the budget has been met for `clear_after` without a break.
+//! Missing data never counts as good and never as bad. It does not end a breach: a breached budget stays
+//! breached while nothing is known, and one that was resolving falls back. It does not extend one either:
+//! time without an answer counts towards neither `for` nor `clear_after`. A breach is entered once; whatever
+//! flaps afterwards is the same breach until the budget has been met for `clear_after` without a break.
 
 use std::fmt;
 
@@ -142,8 +142,8 @@ impl Watch {
         self.seen
     }
 
-    /// For how long observations have been too few to judge; zero while they are not. A breached budget stays breached
-    /// meanwhile, and the report says since when nothing new is known.
+    /// For how long observations have been too few to judge; zero while they are not. A breached budget stays
+    /// breached meanwhile, and the report says since when nothing new is known.
     #[must_use]
     pub fn missing_for(&self) -> Nanos {
         self.missing
@@ -155,7 +155,8 @@ impl Watch {
         self.breaches
     }
 
-    /// Judges `seen` and moves on. Called whenever a counting slot ends; a `now` before the last one is no time.
+    /// Judges `seen` and moves on. Called whenever a counting slot ends; a `now` before the last one is no
+    /// time.
     pub fn step(&mut self, budget: &Budget, seen: &Observation, now: Nanos) -> Option<Transition> {
         let now = now.max(self.stepped_at);
         let elapsed = now - self.stepped_at;
@@ -167,8 +168,9 @@ impl Watch {
 
     /// Adds `elapsed` to what has been going on.
     ///
-    /// An answer is sustained from one observation to the next when both gave it. Two windows vouch for at most twice
-    /// their length: when the caller itself was stopped for longer, nobody looked, and that time counts for nothing.
+    /// An answer is sustained from one observation to the next when both gave it. Two windows vouch for at
+    /// most twice their length: when the caller itself was stopped for longer, nobody looked, and that time
+    /// counts for nothing.
     fn age(&mut self, budget: &Budget, judged: Judgement, elapsed: Nanos) {
         let same = judged == self.judged;
         self.judged = judged;
@@ -227,8 +229,8 @@ mod tests {
         Budget::parse("noise".parse().unwrap(), "spin-gap".parse().unwrap(), text).unwrap()
     }
 
-    /// Runs the budget on a channel fed at 10 kHz: each phase lasts `ms` with samples of `value` ns, or none. Returns the
-    /// changes of state as "seconds state".
+    /// Runs the budget on a channel fed at 10 kHz: each phase lasts `ms` with samples of `value` ns, or none.
+    /// Returns the changes of state as "seconds state".
     fn run(budget: &Budget, phases: &[(u64, Option<u64>)]) -> Vec<String> {
         let mut channel = Channel::new(&Layout::default(), &[budget.limit], Nanos(0)).unwrap();
         let mut watch = Watch::new(Nanos(0));
@@ -299,7 +301,8 @@ mod tests {
     #[test]
     fn silence_is_unknown_and_ends_no_breach() {
         let text = "p99 <= 1us for 5s";
-        // Known nothing, then good, then silent: the last second stays in view until too few of its samples are left.
+        // Known nothing, then good, then silent: the last second stays in view until too few of its samples
+        // are left.
         check(text, &[(2_000, NONE), (3_000, GOOD), (9_000, NONE)], &["2.1 ok", "10.9 unknown"]);
         // Silent while breached: still breached, and the same breach when samples come back.
         check(
@@ -313,7 +316,8 @@ mod tests {
             &[(6_000, BAD), (3_000, GOOD), (10_000, NONE)],
             &["0.1 pending", "5.1 breached", "7.0 resolving", "14.9 breached"],
         );
-        // A short gap while pending pauses `for`: 3.8 s until the last of it leaves the window, and 1.2 s after.
+        // A short gap while pending pauses `for`: 3.8 s until the last of it leaves the window, and 1.2 s
+        // after.
         check(
             text,
             &[(3_000, BAD), (2_000, NONE), (3_000, BAD), (3_000, GOOD)],
@@ -358,10 +362,12 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes: a breach begins from pending after `for` of misses, ends only through resolving, and silence
-        /// leads to nothing but unknown or back.
+        /// Whatever comes: a breach begins from pending after `for` of misses, ends only through resolving,
+        /// and silence leads to nothing but unknown or back.
         #[test]
-        fn the_rules_hold_for_every_sequence(steps in proptest::collection::vec((0u8..3, 0u64..1_500), 0..200)) {
+        fn the_rules_hold_for_every_sequence(
+            steps in proptest::collection::vec((0u8..3, 0u64..1_500), 0..200),
+        ) {
             let budget = budget("p99 <= 1us for 5s");
             let mut watch = Watch::new(Nanos(0));
             let mut now = Nanos(0);

@@ -1,7 +1,8 @@
 //! A rolling window of histograms, and the total beneath it.
 //!
-//! Recording touches the current slot only. When a slot ends it is merged into the total and the oldest one is cleared,
-//! both in place: 4 us a slot, once a second. Views are merged on demand into a histogram that the caller owns.
+//! Recording touches the current slot only. When a slot ends it is merged into the total and the oldest one
+//! is cleared, both in place: 4 us a slot, once a second. Views are merged on demand into a histogram that
+//! the caller owns.
 
 use units::Nanos;
 
@@ -59,8 +60,9 @@ impl Window {
         self.clock.width().times(u64::try_from(self.slots.len()).unwrap_or(u64::MAX))
     }
 
-    /// Writes the latencies of the last `span` into `view`, replacing what it held, and returns the span really covered:
-    /// the current slot and as many whole ones before it as stay within `span`, since the start at most.
+    /// Writes the latencies of the last `span` into `view`, replacing what it held, and returns the span
+    /// really covered: the current slot and as many whole ones before it as stay within `span`, since the
+    /// start at most.
     pub fn view(&self, span: Nanos, now: Nanos, view: &mut Histogram) -> Nanos {
         let slots = self.clock.slots_for(span).min(self.slots.len());
         view.clear();

@@ -1,36 +1,43 @@
 //! Proves that a channel's recording path asks the allocator for nothing, by counting.
 //!
-//! One test in its own binary: the counter is the process's allocator, and another test on another thread would count
-//! too.
+//! The counter is one a thread, because the test harness allocates on its own threads meanwhile.
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::cell::Cell;
 
 use latency::{Budget, Channel, ChannelSnapshot, StallSighting, Stalls, Watch};
 use units::{CpuId, Nanos};
 
-static CALLS: AtomicU64 = AtomicU64::new(0);
+thread_local! {
+    /// Calls of the allocator by this thread; constant and without a destructor, so that reading it allocates
+    /// nothing.
+    static CALLS: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count() {
+    CALLS.set(CALLS.get() + 1);
+}
 
 struct Counting;
 
-// SAFETY: every call is handed to the system allocator with the arguments it came with; counting touches no memory of
-// the caller.
+// SAFETY: every call is handed to the system allocator with the arguments it came with; counting touches no
+// memory of the caller.
 #[expect(unsafe_code, reason = "an allocator is an unsafe trait; test only")]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        CALLS.fetch_add(1, Ordering::Relaxed);
+        count();
         // SAFETY: the caller keeps GlobalAlloc's contract, and `System` asks for the same one.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        CALLS.fetch_add(1, Ordering::Relaxed);
+        count();
         // SAFETY: `block` came from `System` with this layout, because `alloc` above hands out nothing else.
         unsafe { System.dealloc(block, layout) }
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        CALLS.fetch_add(1, Ordering::Relaxed);
+        count();
         // SAFETY: as for `dealloc`; `size` is the caller's promise, handed on.
         unsafe { System.realloc(block, layout, size) }
     }
@@ -50,11 +57,11 @@ fn recording_ticking_judging_and_copying_allocate_nothing() {
     let mut snapshot = ChannelSnapshot::new();
     let mut changes = 0;
 
-    let control = CALLS.load(Ordering::Relaxed);
+    let control = CALLS.get();
     drop(std::hint::black_box(Box::new(1u64)));
-    assert!(CALLS.load(Ordering::Relaxed) >= control + 2, "the counter does not count");
+    assert!(CALLS.get() >= control + 2, "the counter does not count");
 
-    let before = CALLS.load(Ordering::Relaxed);
+    let before = CALLS.get();
     let mut now = Nanos(0);
     for n in 0..200_000u64 {
         now += Nanos::from_micros(100); // twenty seconds in all: slots of both kinds rotate
@@ -74,7 +81,7 @@ fn recording_ticking_judging_and_copying_allocate_nothing() {
             stalls_copy.copy_from(&stalls);
         }
     }
-    let calls = CALLS.load(Ordering::Relaxed) - before;
+    let calls = CALLS.get() - before;
 
     // The work was done: samples, overflow, a breach and more stalls than are kept.
     assert_eq!((snapshot.total.count(), snapshot.total.overflow(), changes), (190_001, 4, 2));

@@ -1,7 +1,7 @@
 //! Exit codes: one table for all binaries.
 //!
-//! A script branches on these, so a number never changes its meaning. 20 to 23 are kept for roll-outs (rolled back,
-//! held, refused, aborted) and stand here with the command that returns them.
+//! A script branches on these, so a number never changes its meaning. 20 to 23 are kept for roll-outs (rolled
+//! back, held, refused, aborted) and stand here with the command that returns them.
 
 use std::fmt;
 use std::process::ExitCode;

@@ -1,12 +1,12 @@
 //! Words that leave the process: documents as types, as JSON, as text; exit codes.
 //!
-//! A document is one type with public fields ([`Report`], [`BudgetsDocument`], [`PlanDocument`]...). Whoever knows
-//! the facts fills it; here it becomes JSON that others rely on (keys are added, never renamed) or text for a person
-//! ([`text`]). The command line reads back what the agent serves, so every type is read as well as written, and
-//! keys it does not know are passed over.
+//! A document is one type with public fields ([`Report`], [`BudgetsDocument`], [`PlanDocument`]...). Whoever
+//! knows the facts fills it; here it becomes JSON that others rely on (keys are added, never renamed) or text
+//! for a person ([`text`]). The command line reads back what the agent serves, so every type is read as well
+//! as written, and keys it does not know are passed over.
 //!
-//! Durations are whole nanoseconds, wall times RFC 3339, absent is `null` and never 0. Left out on purpose: how a
-//! value was measured, and the sockets and files it goes to.
+//! Durations are whole nanoseconds, wall times RFC 3339, absent is `null` and never 0. Left out on purpose:
+//! how a value was measured, and the sockets and files it goes to.
 
 pub mod text;
 

@@ -1,7 +1,7 @@
 //! Wall time: what a person reads and correlates with other logs.
 //!
-//! Nothing is measured with it (it jumps); instants of the measuring clock become wall times at the edge, by the
-//! distance to a pair of readings taken together.
+//! Nothing is measured with it (it jumps); instants of the measuring clock become wall times at the edge, by
+//! the distance to a pair of readings taken together.
 
 use std::fmt;
 use std::str::FromStr;

@@ -116,7 +116,8 @@ pub struct ClockReport {
     /// Whether a longer measurement lay within the bound; `null` before there was one.
     #[serde(default)]
     pub checked: Option<bool>,
-    /// Bound on the difference between the counters of any two measured CPUs; `null` where it was not measured.
+    /// Bound on the difference between the counters of any two measured CPUs; `null` where it was not
+    /// measured.
     #[serde(default, with = "ns::option")]
     pub skew_bound: Option<Nanos>,
     /// Why the source is not the counter, or what speaks against trusting it.
@@ -209,8 +210,8 @@ pub struct ChannelReport {
     pub degraded: Vec<String>,
 }
 
-/// A histogram's V2 bytes as [`ChannelReport::hist`] holds them: standard base64, with padding, as HdrHistogram's own
-/// tools read it.
+/// A histogram's V2 bytes as [`ChannelReport::hist`] holds them: standard base64, with padding, as
+/// HdrHistogram's own tools read it.
 #[must_use]
 pub fn encode_hist(v2: &[u8]) -> String {
     base64::engine::general_purpose::STANDARD.encode(v2)

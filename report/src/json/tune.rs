@@ -1,7 +1,8 @@
 //! The documents of `quell tune`: plan, apply, verify, rollback, drift, history.
 //!
-//! Words such as `status`, `when` and `blast` are those of the tuning engine, handed through as text. `knob` is the id
-//! a profile uses; where one knob has several instances (an interrupt, a node, a CPU) `identity` says which.
+//! Words such as `status`, `when` and `blast` are those of the tuning engine, handed through as text. `knob`
+//! is the id a profile uses; where one knob has several instances (an interrupt, a node, a CPU) `identity`
+//! says which.
 
 use serde::{Deserialize, Serialize};
 
@@ -236,8 +237,8 @@ impl StatusCounts {
         ]
     }
 
-    /// Counts one attribute by the word for its status; a word that is none of the eight counts as failed, because
-    /// what was not understood is not ok.
+    /// Counts one attribute by the word for its status; a word that is none of the eight counts as failed,
+    /// because what was not understood is not ok.
     pub fn count(&mut self, word: &str) {
         *match word {
             "ok" => &mut self.ok,
