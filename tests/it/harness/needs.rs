@@ -49,9 +49,11 @@ fn say_skipped(reason: &str) {
     let line = format!("{}: {reason}\n", thread.name().unwrap_or("a test"));
     // One write each: lines of tests that run at once do not mix.
     let said = match std::env::var_os("QUELL_SKIPS") {
-        Some(path) => {
-            OpenOptions::new().append(true).open(path).and_then(|mut file| file.write_all(line.as_bytes()))
-        }
+        Some(path) => OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(path)
+            .and_then(|mut file| file.write_all(line.as_bytes())),
         None => std::io::stderr().write_all(format!("skipped: {line}").as_bytes()),
     };
     said.unwrap();
