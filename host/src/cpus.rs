@@ -61,7 +61,7 @@ fn list(root: &Root, name: &str) -> Result<CpuSet, Error> {
     root.parse(&format!("{DIR}/{name}"), text::cpulist)
 }
 
-// Format: "2-3\n", or "  (null)\n" where the mask was never allocated   (drivers/base/cpu.c, print_cpus_nohz_full)
+// Format: "2-3\n", or "(null)\n" where the mask was never allocated   (drivers/base/cpu.c, print_cpus_nohz_full)
 fn parse_nohz_full(text: &str) -> Result<CpuSet, Malformed> {
     if text.trim() == "(null)" { Ok(CpuSet::empty()) } else { text::cpulist(text) }
 }

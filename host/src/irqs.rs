@@ -49,8 +49,8 @@ pub struct Line {
     pub affinity: CpuSet,
     /// Where it is delivered; `None` on a kernel that does not tell.
     pub effective: Option<CpuSet>,
-    /// Whether the kernel marks its affinity read-only: it is managed by its driver, or tied to a CPU. Older kernels
-    /// (before 6.11) do not mark it and refuse the write with EIO instead, so `false` promises nothing.
+    /// Whether the kernel marks its affinity read-only: it is managed by its driver, or tied to a CPU. Linux 6.12 marks
+    /// it; 6.1 does not, and refuses the write with EIO instead, so `false` promises nothing.
     pub immovable: bool,
 }
 

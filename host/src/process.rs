@@ -1,7 +1,8 @@
 //! What a process takes from the machine, and what it may take.
 //!
-//! Sizes are the kernel's running counts, which a busy process may lead by a few pages a thread; the exact figures of
-//! `smaps_rollup` cost a walk over all its pages. Source: Documentation/filesystems/proc.rst, 1.1; getrlimit(2).
+//! Resident memory is counted page by page by the kernel (`smaps_rollup`): the running counts of `status` are kept by
+//! thread and lag, by so much on Linux 6.1 that a program of 1.2 MB showed 4 kB. Source:
+//! Documentation/filesystems/proc.rst, 1.1 and 3.6; getrlimit(2).
 
 use crate::error::Malformed;
 use crate::tasks::Pid;
@@ -12,12 +13,8 @@ use crate::{Error, Root, text};
 pub struct Memory {
     /// Resident, of whatever kind.
     pub rss_bytes: u64,
-    /// Of these, anonymous: heap and stacks. `None` before Linux 4.5.
-    pub rss_anon_bytes: Option<u64>,
-    /// Of these, pages of files: its binary and libraries as far as they were touched. `None` before Linux 4.5.
-    pub rss_file_bytes: Option<u64>,
-    /// Of these, memory shared with others by name: rings. `None` before Linux 4.5.
-    pub rss_shmem_bytes: Option<u64>,
+    /// Of these, anonymous: heap, stacks, and what it changed of its binary.
+    pub rss_anon_bytes: u64,
     /// Address space locked into memory; locked on fault, it need not be resident.
     pub locked_bytes: u64,
     /// The binary's code, resident or not.
@@ -25,33 +22,41 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// This process's memory.
+    /// This process's memory. Costs the kernel a walk over its resident pages, with its address space locked for reading
+    /// (0.37 ms with 16 MiB, 2-vCPU VM): for a report, not for a loop.
     ///
     /// # Errors
     /// [`Error::Absent`], [`Error::Read`], [`Error::Format`].
     pub fn own(root: &Root) -> Result<Self, Error> {
-        root.parse("/proc/self/status", parse_memory)
+        Self::below(root, "/proc/self")
     }
 
     /// The memory of the process `pid`.
     ///
     /// # Errors
-    /// [`Error::Absent`] when it has ended, [`Error::Read`]; [`Error::Format`] for a kernel thread, which has none.
+    /// [`Error::Absent`] when it has ended or is one of the kernel's, [`Error::Read`] (another user's, without
+    /// CAP_SYS_PTRACE), [`Error::Format`].
     pub fn of(root: &Root, pid: Pid) -> Result<Self, Error> {
-        root.parse(&format!("/proc/{pid}/status"), parse_memory)
+        Self::below(root, &format!("/proc/{pid}"))
+    }
+
+    fn below(root: &Root, dir: &str) -> Result<Self, Error> {
+        let (rss_bytes, rss_anon_bytes) = root.parse(&format!("{dir}/smaps_rollup"), parse_rollup)?;
+        let (locked_bytes, text_bytes) = root.parse(&format!("{dir}/status"), parse_status)?;
+        Ok(Self { rss_bytes, rss_anon_bytes, locked_bytes, text_bytes })
     }
 }
 
-// Format: "VmRSS:\t    1760 kB", "RssAnon:\t     112 kB"   (Documentation/filesystems/proc.rst, table 1-2)
-fn parse_memory(text: &str) -> Result<Memory, Malformed> {
-    Ok(Memory {
-        rss_bytes: text::required_kib(text, "VmRSS")?,
-        rss_anon_bytes: text::field_kib(text, "RssAnon")?,
-        rss_file_bytes: text::field_kib(text, "RssFile")?,
-        rss_shmem_bytes: text::field_kib(text, "RssShmem")?,
-        locked_bytes: text::required_kib(text, "VmLck")?,
-        text_bytes: text::required_kib(text, "VmExe")?,
-    })
+/// Resident, and resident anonymous bytes.
+// Format: "Rss:                1776 kB", "Anonymous:           112 kB"   (Documentation/ABI/testing/procfs-smaps_rollup)
+fn parse_rollup(text: &str) -> Result<(u64, u64), Malformed> {
+    Ok((text::required_kib(text, "Rss")?, text::required_kib(text, "Anonymous")?))
+}
+
+/// Locked bytes, and those of the binary's code.
+// Format: "VmLck:\t       0 kB", "VmExe:\t      20 kB"   (Documentation/filesystems/proc.rst, table 1-2)
+fn parse_status(text: &str) -> Result<(u64, u64), Malformed> {
+    Ok((text::required_kib(text, "VmLck")?, text::required_kib(text, "VmExe")?))
 }
 
 /// A soft and a hard limit; `None` is unlimited.
@@ -121,6 +126,17 @@ mod tests {
 
     #[test]
     fn a_kernel_thread_has_no_memory() {
-        assert!(parse_memory("Name:\tkthreadd\nThreads:\t1\n").is_err());
+        assert!(parse_status("Name:\tkthreadd\nThreads:\t1\n").is_err());
+        assert!(parse_rollup("").is_err());
+    }
+
+    #[test]
+    fn memory_that_was_touched_is_counted() {
+        const BYTES: usize = 4 << 20;
+        let before = Memory::own(&Root::system()).unwrap();
+        let touched = std::hint::black_box(vec![1u8; BYTES]);
+        let after = Memory::own(&Root::system()).unwrap();
+        assert!(after.rss_anon_bytes >= before.rss_anon_bytes + BYTES as u64 / 2, "{before:?} {after:?}");
+        drop(touched);
     }
 }

@@ -4,6 +4,7 @@
 //! instant. A thread that ends meanwhile is left out. Sources: Documentation/filesystems/proc.rst, 1.1;
 //! Documentation/scheduler/sched-stats.rst; proc_pid_stat(5).
 
+use std::cmp::Reverse;
 use std::fmt;
 
 use units::{CpuId, CpuSet, Nanos};
@@ -168,7 +169,8 @@ pub struct Occupant {
     pub stat: Stat,
 }
 
-/// The real-time threads that are runnable now: what a kernel thread bound to [`Stat::cpu`] waits behind.
+/// The real-time threads that are runnable now, by CPU and falling priority: the first one of a CPU has it, and the others
+/// wait behind it like every kernel thread bound there.
 ///
 /// Reads one file a thread of the machine (about 5 us each): for finding out why a write is stuck, not for a loop.
 /// Processes hidden from this user (`hidepid=`) are not seen.
@@ -187,6 +189,8 @@ pub fn running_realtime(root: &Root) -> Result<Vec<Occupant>, Error> {
             );
         }
     }
+    let rank = |stat: &Stat| (stat.class == Class::Deadline, stat.rt_priority); // a deadline goes before any priority
+    occupants.sort_by_key(|occupant| (occupant.stat.cpu, Reverse(rank(&occupant.stat))));
     Ok(occupants)
 }
 
