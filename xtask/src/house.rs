@@ -96,7 +96,7 @@ pub const HOUSE: &[Crate] = &[
         name: "probes",
         level: 2,
         outside: Never(&["axum", "clap", "hdrhistogram", "serde", "serde_json", "tokio", "toml"]),
-        says_never: &["std::fs", "std::thread"],
+        says_never: &["std::net", "std::thread"],
     },
     // Plans and writes knobs; knows neither latency nor probes.
     Crate {

@@ -111,6 +111,7 @@ mod tests {
     use super::*;
     use nix::errno::Errno;
     use nix::sys::signal::kill;
+    use report::Exit;
 
     /// Does `first`, sends `lines` as notifications, then does `then`. Perl is in every Debian; the shell has
     /// no datagrams.
@@ -124,12 +125,12 @@ mod tests {
 
     #[test]
     fn a_daemon_is_ready_when_it_says_so_and_stops_when_asked() {
-        let first = "print STDERR \"warming up\n\"; $SIG{TERM} = sub { exit 7 }";
+        let first = "print STDERR \"warming up\n\"; $SIG{TERM} = sub { exit 9 }";
         let lines = "\"STATUS=warming up\nREADY=1\", \"STATUS=running\"";
         let mut daemon = notifying(first, lines, "sleep 1000").start().ready();
         assert_eq!(daemon.said().stderr, "warming up\n", "what it says can be read while it runs");
         assert_eq!(daemon.wait_told("STATUS="), "STATUS=running");
-        daemon.stop().exits(7);
+        daemon.stop().exits(Exit::Busy);
     }
 
     #[test]

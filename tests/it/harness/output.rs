@@ -4,6 +4,7 @@ use std::fmt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
+use report::Exit;
 use serde_json::Value;
 
 /// A finished (or for a daemon: running) command's words.
@@ -30,14 +31,18 @@ impl Output {
     /// Exit code 0.
     #[track_caller]
     pub fn succeeds(self) -> Self {
-        self.exits(0)
+        self.exits(Exit::Yes)
     }
 
-    /// This exit code (a number, or a variant of the enum that converts into one).
+    /// This exit code.
     #[track_caller]
-    pub fn exits(self, code: impl Into<i32>) -> Self {
-        let code = code.into();
-        assert_eq!(self.code, Some(code), "wanted exit code {code}\n{self}");
+    pub fn exits(self, wanted: Exit) -> Self {
+        assert_eq!(
+            self.code,
+            Some(i32::from(wanted.code())),
+            "wanted {wanted:?} ({})\n{self}",
+            wanted.code()
+        );
         self
     }
 
@@ -96,11 +101,11 @@ mod tests {
     #[test]
     fn codes_are_compared_and_told() {
         output(0, "", "").succeeds();
-        output(3, "", "").exits(3);
+        output(3, "", "").exits(Exit::No);
         fails(|| drop(output(1, "", "no such file\n").succeeds()), "no such file");
-        fails(|| drop(output(1, "", "").exits(3)), "exit code: 1");
+        fails(|| drop(output(1, "", "").exits(Exit::No)), "exit code: 1");
         let killed = Output::new("quell x", Some(ExitStatus::from_raw(9)), String::new(), String::new());
-        fails(move || drop(killed.exits(9)), "ended by signal 9");
+        fails(move || drop(killed.exits(Exit::Busy)), "ended by signal 9");
     }
 
     #[test]
