@@ -96,7 +96,7 @@ pub const HOUSE: &[Crate] = &[
         name: "probes",
         level: 2,
         outside: Never(&["axum", "clap", "hdrhistogram", "serde", "serde_json", "tokio", "toml"]),
-        says_never: &["std::net", "std::thread"],
+        says_never: &["std::net"],
     },
     // Plans and writes knobs; knows neither latency nor probes.
     Crate {
@@ -110,7 +110,7 @@ pub const HOUSE: &[Crate] = &[
         name: "agent",
         level: 3,
         outside: Never(&["clap", "libc", "rustls", "ureq"]),
-        says_never: &["TcpListener", "TcpStream", "std::thread"],
+        says_never: &["TcpListener", "TcpStream"],
     },
     // The command; knows the fleet only as text.
     Crate {
