@@ -27,12 +27,22 @@ pub struct State {
 /// # Errors
 /// [`Error::Read`], [`Error::Format`].
 pub fn states(root: &Root, cpu: CpuId) -> Result<Option<Vec<State>>, Error> {
-    let dir = format!("/sys/devices/system/cpu/cpu{cpu}/cpuidle");
+    let dir = dir(cpu);
     let Some(names) = if_present(root.list(&dir))? else { return Ok(None) };
     let mut indices: Vec<u32> =
         names.iter().filter_map(|name| name.strip_prefix("state")?.parse().ok()).collect();
     indices.sort_unstable();
     indices.into_iter().map(|index| state(root, &dir, index)).collect::<Result<_, _>>().map(Some)
+}
+
+/// The attribute that forbids the state `index` to `cpu`; writing it needs CAP_SYS_ADMIN.
+#[must_use]
+pub fn disable_path(cpu: CpuId, index: u32) -> String {
+    format!("{}/state{index}/disable", dir(cpu))
+}
+
+fn dir(cpu: CpuId) -> String {
+    format!("/sys/devices/system/cpu/cpu{cpu}/cpuidle")
 }
 
 // Format: "POLL\n", "0\n" (us), "2127\n", "0\n"   (Documentation/admin-guide/pm/cpuidle.rst)

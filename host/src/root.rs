@@ -308,6 +308,34 @@ mod tests {
     }
 
     #[test]
+    fn names_that_others_chose_are_read_all_the_same() {
+        let (dir, root) = fake();
+        File::create(dir.path().join("proc/comm")).unwrap().write_all(b"a\xffb\n").unwrap();
+        assert_eq!(root.read_lossy("/proc/comm").unwrap(), "a\u{fffd}b\n");
+        assert!(
+            root.read("/proc/comm").unwrap_err().to_string().ends_with("/proc/comm: cannot read: not UTF-8")
+        );
+    }
+
+    #[test]
+    fn a_mode_without_write_bits_is_seen_by_root_too() {
+        use std::os::unix::fs::PermissionsExt;
+        let (dir, root) = fake();
+        assert!(root.is_writable("/proc/sys/vm/swappiness").unwrap());
+        let read_only = std::fs::Permissions::from_mode(0o444);
+        std::fs::set_permissions(dir.path().join("proc/sys/vm/swappiness"), read_only).unwrap();
+        assert!(!root.is_writable("/proc/sys/vm/swappiness").unwrap());
+    }
+
+    #[test]
+    fn a_file_without_end_is_not_read_to_its_end() {
+        let (dir, root) = fake();
+        let endless = File::create(dir.path().join("proc/endless")).unwrap();
+        endless.set_len(1 << 40).unwrap(); // sparse: no block is used
+        assert!(root.read("/proc/endless").unwrap_err().to_string().contains("larger than 8 MiB"));
+    }
+
+    #[test]
     fn directories_come_and_go() {
         let (_dir, root) = fake();
         root.make_dir("/sys/group").unwrap();

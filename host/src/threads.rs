@@ -135,7 +135,7 @@ pub fn allowed_cpus() -> io::Result<CpuSet> {
 
 fn set_policy(policy: Policy) -> io::Result<()> {
     let (number, priority) = match policy {
-        Policy::Other => return Ok(()), // what every thread starts with
+        Policy::Other => (libc::SCHED_OTHER, 0), // said, not assumed: a thread starts with its creator's policy
         Policy::Fifo(priority) => (libc::SCHED_FIFO, i32::from(priority)),
     };
     let parameters = libc::sched_param { sched_priority: priority };
@@ -191,6 +191,24 @@ mod tests {
         let placement = spawn(nowhere, |placement| placement).unwrap().join().unwrap();
         let refusal = placement.cpus_refused.unwrap();
         assert!(refusal.contains("cannot run on CPU 8191"), "{refusal}");
+    }
+
+    #[test]
+    fn a_policy_is_not_inherited() {
+        let cpus = allowed_cpus().unwrap();
+        let inner = Role { name: "inner".into(), cpus: cpus.clone(), policy: Policy::Other };
+        let outer = Role { name: "outer".into(), cpus, policy: Policy::Fifo(1) };
+        let read_own = |_: Placement| crate::tasks::own(&crate::Root::system()).unwrap();
+        let (placement, tasks) =
+            spawn(outer, move |placement| (placement, spawn(inner, read_own).unwrap().join().unwrap()))
+                .unwrap()
+                .join()
+                .unwrap();
+        let class = |name: &str| tasks.iter().find(|task| task.stat.name == name).map(|task| task.stat.class);
+        assert_eq!(class("inner"), Some(crate::tasks::Class::Other));
+        if placement.policy_refused.is_none() {
+            assert_eq!(class("outer"), Some(crate::tasks::Class::Fifo));
+        }
     }
 
     #[test]
