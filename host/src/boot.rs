@@ -56,7 +56,7 @@ fn parse_machine_id(text: &str) -> Result<Option<String>, Malformed> {
 }
 
 /// The flag file comes with the real-time patches; a kernel that is real-time without them says so in its version only.
-// Format: "1\n"; "#1 SMP PREEMPT_RT Debian 6.1.172-1 (2026-05-01)\n"   (Documentation/ABI/testing/sysfs-kernel-realtime)
+// Format: "1\n"; "#1 SMP PREEMPT_RT Debian 6.1.172-1 (2026-05-01)\n"   (real-time patches, kernel/ksysfs.c)
 fn is_realtime(root: &Root) -> Result<bool, Error> {
     let flag = if_present(root.parse("/sys/kernel/realtime", text::number::<u8>))?;
     let version = if_present(root.parse("/proc/sys/kernel/version", text::line))?.unwrap_or_default();

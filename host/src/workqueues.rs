@@ -2,8 +2,7 @@
 //!
 //! What was asked for (`cpumask_requested`) and what holds (`cpumask`) differ once a cgroup partition isolates CPUs: the
 //! effect is read from the latter. Masks are hexadecimal; the kernel refuses lists. Queues appear when a driver loads.
-//! Sources: Documentation/core-api/workqueue.rst, "Affinity Scopes"; Documentation/ABI/testing/sysfs-devices-virtual-workqueue
-//! is not written, so kernel/workqueue.c, wq_unbound_cpumask_show.
+//! Sources: Documentation/core-api/workqueue.rst, "Affinity Scopes"; kernel/workqueue.c, wq_unbound_cpumask_show.
 
 use units::CpuSet;
 
