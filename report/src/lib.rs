@@ -10,6 +10,8 @@
 
 pub mod text;
 
+#[cfg(test)]
+mod example;
 mod exit;
 mod json;
 mod wall;
