@@ -1,1 +1,61 @@
-//! Registry of knobs and the one engine: profile, plan, apply, verify, drift, rollback.
+//! Tuning a host so that every original value can be put back.
+//!
+//! A *knob* ([`registry`]) declares what can be set; a *profile* says what is wanted; a *plan* is exactly what would be
+//! written here and now. Knobs only plan. One engine ([`Engine`]) journals the originals, writes, verifies effects, notices
+//! drift and rolls back:
+//!
+//! ```text
+//! profile ──┐
+//!           ├─> draft ─> plan ─> journal (on disk) ─> kernel ─> effects ─> journal
+//! machine ──┘                       └──────────── rollback <── compare ──┘
+//! ```
+//!
+//! The promise everything here serves: **no original value is ever lost.** The journal is on disk before the first write;
+//! a value is restored only while it is still ours; a roll-back needs no daemon and can be killed and repeated at will.
+//! Left out on purpose: measuring, budgets, sockets, and what the command line prints.
+
+pub mod registry;
+pub mod script;
+
+mod apply;
+mod cell;
+mod draft;
+mod drift;
+mod effect;
+mod engine;
+mod errno;
+mod error;
+mod facts;
+mod fixture;
+mod history;
+mod journal;
+mod knobs;
+mod ledger;
+mod lock;
+mod plan;
+mod profile;
+mod record;
+mod roles;
+mod rollback;
+mod state;
+mod status;
+mod survey;
+mod transaction;
+mod verify;
+mod writer;
+
+pub use apply::{Applied, ApplyOptions, Applying};
+pub use cell::Step;
+pub use draft::{Contradiction, Danger, Skipped};
+pub use drift::{Drift, Drifted};
+pub use engine::Engine;
+pub use error::{Error, ProfileMistakes};
+pub use history::{History, Past};
+pub use ledger::RollbackTo;
+pub use plan::{Change, Plan};
+pub use profile::{Profile, SCHEMA, SHIPPED};
+pub use record::{Outcome, What};
+pub use roles::{CpuChoice, Isolated};
+pub use rollback::{Restored, RollbackOptions, RolledBack};
+pub use status::Status;
+pub use verify::{Agreement, Verified, Verifying};

@@ -1,0 +1,325 @@
+//! Applying a plan.
+
+use crate::Error;
+use crate::cell::Reading;
+use crate::draft::Skipped;
+use crate::engine::{Engine, Locked};
+use crate::journal::{Journal, damaged};
+use crate::plan::{Change, Plan, Planned};
+use crate::record::{Begin, Entry, Hold, Outcome, Record, Target, What};
+use crate::status::Status;
+use crate::transaction::{Item, Verdict, end, outcome, record_at_any_price};
+use crate::writer::Expected;
+
+/// How to apply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ApplyOptions {
+    /// The first failure takes everything back.
+    pub atomic: bool,
+    /// Go on in spite of the dangers that may be accepted.
+    pub accept_dangers: bool,
+    /// The wall clock, in seconds since 1970: for the history, nothing is decided by it.
+    pub at: u64,
+}
+
+/// What applying a plan came to.
+#[derive(Debug)]
+pub struct Applied {
+    /// The transaction to go back from; `None` when nothing had to be recorded.
+    pub id: Option<u64>,
+    /// The profile.
+    pub profile: String,
+    /// One a change of the plan.
+    pub changes: Vec<Applying>,
+    /// What the plan did not try.
+    pub skipped: Vec<Skipped>,
+    /// Attributes that were as wanted already.
+    pub satisfied: usize,
+    /// As a whole.
+    pub result: Outcome,
+    /// Why the end of it could not be recorded; it can be undone all the same.
+    pub unrecorded: Option<String>,
+}
+
+/// What became of one change.
+#[derive(Debug, Clone)]
+pub struct Applying {
+    /// The knob.
+    pub knob: &'static str,
+    /// Its attribute.
+    pub attribute: String,
+    /// Which of several of its kind; empty where there is one.
+    pub identity: String,
+    /// What stood there when the journal was written.
+    pub from: String,
+    /// What was to stand there.
+    pub to: String,
+    /// What stands there; `None` when it cannot be said.
+    pub now: Option<String>,
+    /// What that means.
+    pub status: Status,
+    /// Why, unless it is ok.
+    pub reason: String,
+}
+
+impl Engine {
+    /// Makes the changes of `plan`: originals into the journal and onto the disk, then the writes, then a look at each
+    /// effect. A change that fails is taken back; with `atomic`, everything is.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], [`Error::Permission`], [`Error::Busy`], [`Error::Integrity`], [`Error::State`]: in each of
+    /// these cases no knob was written.
+    pub fn apply(&self, plan: &Plan, options: &ApplyOptions) -> Result<Applied, Error> {
+        check(plan, options)?;
+        if plan.changes.is_empty() && plan.holds.is_empty() {
+            return Ok(Applied::nothing(plan));
+        }
+        let locked = self.locked()?;
+        if let Some(damage) = &locked.book.contents.damage {
+            return Err(damaged(&locked.dir, damage));
+        }
+        let prepared = self.prepare(plan, &locked);
+        if prepared.items.is_empty() && is_known(plan, &locked) {
+            return Ok(Applied::of(plan, None, prepared.settled, Outcome::Done));
+        }
+        self.carry_out(plan, options, &locked, prepared)
+    }
+
+    /// Looks at every cell again, now that nobody else of us can write: what is read here is what the journal keeps.
+    fn prepare<'p>(&self, plan: &'p Plan, locked: &Locked) -> Prepared<'p> {
+        let mut prepared = Prepared {
+            begin: begin(plan, locked),
+            changes: Vec::new(),
+            items: Vec::new(),
+            settled: Vec::new(),
+        };
+        for change in &plan.changes {
+            match change.planned.cell.read(&self.root) {
+                Ok(reading) if change.planned.cell.satisfies(reading.text(), &change.to) => {
+                    let now = Some(reading.text().to_owned());
+                    prepared.settled.push(change.row(&change.to, Status::Ok, "it was so already", now));
+                }
+                Ok(reading @ (Reading::Value { .. } | Reading::Absent)) => {
+                    let expected = expected(&change.planned, &reading);
+                    prepared.items.push(item(&change.planned, &reading, Some(change.to.clone()), expected));
+                    prepared.changes.push(change);
+                }
+                Ok(Reading::Torn) => {
+                    prepared.settled.push(change.row("", Status::Failed, "the file is empty", None));
+                }
+                Err(error) => {
+                    let reason = error.to_string();
+                    prepared.settled.push(change.row(&change.from, Status::Failed, &reason, None));
+                }
+            }
+        }
+        for planned in &plan.side_effects {
+            if let Ok(reading @ Reading::Value { .. }) = planned.cell.read(&self.root) {
+                prepared.items.push(item(planned, &reading, None, Expected::Anything));
+            }
+        }
+        prepared.begin.changes = prepared.items.iter().map(|item| item.entry.clone()).collect();
+        prepared
+    }
+
+    fn carry_out(
+        &self,
+        plan: &Plan,
+        options: &ApplyOptions,
+        locked: &Locked,
+        prepared: Prepared<'_>,
+    ) -> Result<Applied, Error> {
+        let Prepared { mut begin, changes, items, settled } = prepared;
+        begin.at = options.at;
+        let identity = &locked.book.identity;
+        let mut journal = Journal::new(&locked.dir, &locked.book.contents, identity.machine.as_deref())?;
+        let record = Record::Begin(begin.clone());
+        if journal.is_full_with(&record) {
+            journal.rewrite(&locked.book.ledger.folded(&locked.book.contents.records))?;
+        }
+        journal.reserve()?;
+        journal.commit(&record)?;
+        let (mut verdicts, taken_back) = self.make_changes(locked, &items, options.atomic);
+        let is_back =
+            verdicts.iter().zip(&items).all(|(verdict, item)| verdict.now.as_ref() == Some(&item.entry.from));
+        let result = match taken_back {
+            true if is_back => Outcome::RolledBack,
+            true => Outcome::Partly,
+            false => outcome(verdicts.iter()),
+        };
+        self.look_at_side_effects(&items, &mut verdicts);
+        let ended = record_at_any_price(&mut journal, &end(&begin, result, &verdicts), false);
+        let rows = changes.iter().zip(&items).zip(&verdicts).map(|((change, item), verdict)| {
+            change.row(&item.entry.from, verdict.status, &verdict.reason, verdict.now.clone())
+        });
+        let rows = rows.chain(settled).collect();
+        let unrecorded = ended.err().map(|error| error.to_string());
+        Ok(Applied { unrecorded, ..Applied::of(plan, Some(begin.id), rows, result) })
+    }
+
+    /// Writes; the verdicts are those of the changes, and whether all of them were taken back.
+    fn make_changes(&self, locked: &Locked, items: &[Item], atomic: bool) -> (Vec<Verdict>, bool) {
+        let wanted: Vec<&Item> = items.iter().filter(|item| item.entry.to.is_some()).collect();
+        let mut verdicts = self.write(locked, &wanted, atomic);
+        let failed = verdicts.iter().any(|verdict| verdict.status.is_trouble());
+        let taken_back = atomic && failed;
+        let is_left = |item: &Item, verdict: &Verdict| {
+            let moved = verdict.now.as_ref().is_some_and(|now| *now != item.entry.from);
+            moved && !verdict.is_foreign && (taken_back || verdict.status == Status::Failed)
+        };
+        // Last first, side effects at the very end.
+        let mut back: Vec<usize> = (0..wanted.len()).filter(|i| is_left(wanted[*i], &verdicts[*i])).collect();
+        back.reverse();
+        let side_effects = items.iter().filter(|item| taken_back && item.entry.to.is_none());
+        let reversed: Vec<Item> = back
+            .iter()
+            .map(|i| wanted[*i].reversed(verdicts[*i].now.as_deref().unwrap_or_default()))
+            .chain(side_effects.map(|item| item.reversed(&item.entry.from)))
+            .collect();
+        let undone = self.write(locked, &reversed.iter().collect::<Vec<_>>(), false);
+        for (index, undone) in back.into_iter().zip(undone) {
+            verdicts[index].taken_back(&undone);
+        }
+        (verdicts, taken_back)
+    }
+
+    /// What the kernel made of the cells that nobody wrote; their verdicts come last, as their items do.
+    fn look_at_side_effects(&self, items: &[Item], verdicts: &mut Vec<Verdict>) {
+        for item in items.iter().filter(|item| item.entry.to.is_none()) {
+            let now = item.cell.read(&self.root).ok().map(|reading| reading.text().to_owned());
+            verdicts.push(Verdict {
+                status: Status::Ok,
+                reason: String::new(),
+                now,
+                for_good: false,
+                is_foreign: false,
+            });
+        }
+    }
+}
+
+/// A plan, looked at again under the lock.
+struct Prepared<'p> {
+    begin: Begin,
+    /// The changes that are still to be made, one an item.
+    changes: Vec<&'p Change>,
+    /// These, and the side effects behind them.
+    items: Vec<Item>,
+    /// What became of the others.
+    settled: Vec<Applying>,
+}
+
+/// What stops an apply before it begins.
+fn check(plan: &Plan, options: &ApplyOptions) -> Result<(), Error> {
+    let mut refusals = plan.refusals(options.accept_dangers);
+    if options.atomic {
+        let failed = plan.skipped.iter().filter(|skipped| skipped.status == Status::Failed);
+        refusals.extend(failed.map(|skipped| format!("{}: {} (--atomic)", skipped.knob, skipped.reason)));
+        refusals.extend(plan.unreadable.iter().map(|what| format!("{what} (--atomic)")));
+    }
+    if !refusals.is_empty() {
+        return Err(Error::Refused(refusals));
+    }
+    match plan.changes.iter().find(|change| change.planned.needs_rights) {
+        Some(change) => Err(Error::Permission {
+            what: change.planned.cell.path.clone(),
+            cause: std::io::ErrorKind::PermissionDenied.into(),
+        }),
+        None => Ok(()),
+    }
+}
+
+fn begin(plan: &Plan, locked: &Locked) -> Begin {
+    let hold = |(target, value): &(Target, String)| Hold { target: target.clone(), value: value.clone() };
+    Begin {
+        id: locked.book.ledger.next_id,
+        boot: locked.book.identity.boot.clone(),
+        what: What::Apply,
+        at: 0,
+        profile: plan.profile.clone(),
+        undoes: Vec::new(),
+        changes: Vec::new(),
+        holds: plan.holds.iter().map(hold).collect(),
+    }
+}
+
+/// Whether the last apply was of the same profile, so that there is nothing new to watch.
+fn is_known(plan: &Plan, locked: &Locked) -> bool {
+    let last = locked.book.ledger.last_live();
+    last.is_some_and(|last| last.begin.profile == plan.profile && last.end.is_some())
+}
+
+/// What must still stand there when the write comes. A file that its group brings into being holds what the kernel puts
+/// there.
+fn expected(planned: &Planned, reading: &Reading) -> Expected {
+    match reading {
+        Reading::Absent if planned.cell.lives_in.is_some() => Expected::Anything,
+        _ => Expected::Value(reading.text().to_owned()),
+    }
+}
+
+fn item(planned: &Planned, reading: &Reading, to: Option<String>, expected: Expected) -> Item {
+    let entry = Entry {
+        target: planned.target.clone(),
+        path: planned.cell.path.clone(),
+        from: reading.text().to_owned(),
+        raw: reading.raw().to_vec(),
+        to,
+    };
+    Item { knob: planned.knob, cell: planned.cell.clone(), entry, expected, raw: None }
+}
+
+impl Change {
+    fn row(&self, from: &str, status: Status, reason: &str, now: Option<String>) -> Applying {
+        Applying {
+            knob: self.knob,
+            attribute: self.attribute.clone(),
+            identity: self.identity.clone(),
+            from: from.to_owned(),
+            to: self.to.clone(),
+            now,
+            status,
+            reason: reason.to_owned(),
+        }
+    }
+}
+
+impl Verdict {
+    /// The change was put back, or was to be.
+    fn taken_back(&mut self, undone: &Self) {
+        self.now.clone_from(&undone.now);
+        let outcome = match undone.status {
+            Status::Ok | Status::Pending => "put back".to_owned(),
+            _ => format!("could not be put back: {}", undone.reason),
+        };
+        let was_ok = !self.status.is_trouble();
+        self.reason = if self.reason.is_empty() { outcome } else { format!("{}; {outcome}", self.reason) };
+        if was_ok {
+            self.status = Status::Failed; // what was wanted does not stand there
+        }
+    }
+}
+
+impl Applied {
+    fn nothing(plan: &Plan) -> Self {
+        Self::of(plan, None, Vec::new(), Outcome::Done)
+    }
+
+    fn of(plan: &Plan, id: Option<u64>, changes: Vec<Applying>, result: Outcome) -> Self {
+        let failed = plan.skipped.iter().any(|skipped| skipped.status.is_trouble())
+            || changes.iter().any(|change| change.status.is_trouble());
+        let result = match result {
+            Outcome::Done if failed => Outcome::Partly,
+            other => other,
+        };
+        Self {
+            id,
+            profile: plan.profile.clone(),
+            changes,
+            skipped: plan.skipped.clone(),
+            satisfied: plan.satisfied,
+            result,
+            unrecorded: None,
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! One thing in the kernel that a knob sets: where it stands, what its text means, and what to write to get another value.
+//!
+//! A cell speaks two languages. Outside, its value is one *canonical* text ("madvise", "0-1", "ratio 20") that plans,
+//! journals and results carry and that can be compared. Inside, it is what the kernel shows and takes, which are often
+//! not the same ("always [madvise] never" is taken back as "madvise"; a pair of files is one value, because writing one
+//! zeroes the other). Text to write is rendered from a parsed value, never passed through, so a damaged or forged record
+//! cannot make the engine write anything but a well-formed value of the right kind. Cells are made by the registry alone.
+
+use host::hugepages::{self, PageSize};
+use host::numa::NodeId;
+use host::{Error, Root};
+use units::CpuSet;
+
+/// One thing to set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Cell {
+    /// The file or directory; for a pair, the member that is called by a ratio.
+    pub path: String,
+    /// What its text means.
+    pub form: Form,
+    /// How it is seen whether a value took effect.
+    pub effect: Effect,
+    /// The directory that brings the file into being, when that is one the engine makes itself.
+    pub lives_in: Option<String>,
+}
+
+/// What a cell's text means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// A signed decimal number.
+    Number,
+    /// A list of words with the current one in brackets; takes the bare word.
+    Choice,
+    /// One word.
+    Word,
+    /// CPUs as a list.
+    CpuList,
+    /// CPUs as a hexadecimal mask; the canonical text is a list.
+    CpuMask {
+        /// CPUs beyond these do not count in a comparison: the kernel shows masks with CPUs that are off line.
+        online: Box<CpuSet>,
+        /// Where the requested value is shown, when the file itself shows what came of it.
+        requested: Option<String>,
+    },
+    /// Two files of which the kernel zeroes one when the other is written: "ratio 20" or "bytes 8192".
+    Pair {
+        /// The member that is called by a number of bytes.
+        bytes: String,
+    },
+    /// Huge pages of one node.
+    Pages {
+        /// Which.
+        node: NodeId,
+        /// Of what size.
+        size: PageSize,
+    },
+    /// A word in a list of words: "on" when it is there. Taken as "+word" or "-word".
+    Switch(&'static str),
+    /// A directory: "present" or "absent".
+    Directory,
+}
+
+/// How it is seen whether a value took effect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// The file is the variable that the kernel acts on.
+    ReadBack,
+    /// Interrupts move when they fire: this list lies within the wanted CPUs then.
+    MovesInto(String),
+    /// This mask lies within the wanted CPUs.
+    MaskWithin(String),
+    /// This list equals the wanted CPUs.
+    ListEquals(String),
+}
+
+/// What a cell held when it was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// A value.
+    Value {
+        /// In the form that can be compared and written again.
+        text: String,
+        /// The files' contents, byte for byte, in the order of [`Cell::files`].
+        raw: Vec<String>,
+    },
+    /// The file is not there.
+    Absent,
+    /// A file of no bytes. The kernel shows none; a plain file is so between being emptied and being written.
+    Torn,
+}
+
+impl Reading {
+    /// The canonical text; `absent` for what is not there.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Value { text, .. } => text,
+            Self::Absent => ABSENT,
+            Self::Torn => "",
+        }
+    }
+
+    pub fn raw(&self) -> &[String] {
+        if let Self::Value { raw, .. } = self { raw } else { &[] }
+    }
+}
+
+/// The canonical text of a file or directory that is not there.
+pub(crate) const ABSENT: &str = "absent";
+/// The canonical text of a directory that is.
+pub(crate) const PRESENT: &str = "present";
+const ON: &str = "on";
+const OFF: &str = "off";
+
+/// One change of one file, as the kernel wants it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// One write of the whole text.
+    Write {
+        /// Where.
+        path: String,
+        /// What.
+        text: String,
+    },
+    /// Makes a directory: a control group.
+    MakeDir {
+        /// Which.
+        path: String,
+    },
+    /// Removes an empty directory: a control group.
+    RemoveDir {
+        /// Which.
+        path: String,
+    },
+}
+
+impl Cell {
+    /// A cell whose file is the variable itself.
+    pub fn plain(path: impl Into<String>, form: Form) -> Self {
+        Self { path: path.into(), form, effect: Effect::ReadBack, lives_in: None }
+    }
+
+    /// Every file that takes part, the one that is written first.
+    pub fn files(&self) -> Vec<&str> {
+        let second = match &self.form {
+            Form::Pair { bytes } => Some(bytes.as_str()),
+            Form::CpuMask { requested, .. } => requested.as_deref(),
+            _ => None,
+        };
+        std::iter::once(self.path.as_str()).chain(second).collect()
+    }
+
+    /// What it holds now.
+    pub fn read(&self, root: &Root) -> Result<Reading, Error> {
+        if self.form == Form::Directory {
+            let text = if root.exists(&self.path) { PRESENT } else { return Ok(Reading::Absent) };
+            return Ok(Reading::Value { text: text.to_owned(), raw: Vec::new() });
+        }
+        let mut raw = Vec::new();
+        for file in self.files() {
+            match root.read(file) {
+                Ok(text) => raw.push(text),
+                Err(error) if error.is_absent() => return Ok(Reading::Absent),
+                Err(error) => return Err(error),
+            }
+        }
+        if raw.iter().any(String::is_empty) {
+            return Ok(Reading::Torn);
+        }
+        let text = match self.form {
+            Form::Choice => host::choice::read(root, &self.path)?.current,
+            _ => self.canonical(&raw).map_err(|problem| Error::Format {
+                path: root.display(&self.path),
+                line: raw.concat(),
+                problem,
+            })?,
+        };
+        Ok(Reading::Value { text, raw })
+    }
+
+    /// The canonical text of what the kernel shows.
+    fn canonical(&self, raw: &[String]) -> Result<String, String> {
+        let shown = raw.first().map_or("", |text| text.trim());
+        let second = raw.get(1).map(|text| text.trim());
+        match &self.form {
+            Form::Number | Form::Pages { .. } => number(shown).map(|n| n.to_string()),
+            Form::Word if shown.is_empty() => Err("an empty line".to_owned()),
+            Form::Word | Form::Choice => Ok(shown.to_owned()),
+            Form::CpuList => cpus(shown.parse()).map(|set| set.to_string()),
+            Form::CpuMask { .. } => {
+                cpus(CpuSet::from_mask(second.unwrap_or(shown))).map(|set| set.to_string())
+            }
+            Form::Pair { .. } => pair(shown, second.unwrap_or_default()),
+            Form::Switch(word) => {
+                Ok(if shown.split_ascii_whitespace().any(|w| w == *word) { ON } else { OFF }.to_owned())
+            }
+            Form::Directory => Ok(PRESENT.to_owned()),
+        }
+    }
+
+    /// Whether two canonical texts mean the same to the kernel.
+    pub fn same(&self, one: &str, other: &str) -> bool {
+        let Form::CpuMask { online, .. } = &self.form else { return one == other };
+        let masked = |text: &str| text.parse::<CpuSet>().map(|set| set.intersection(online));
+        match (masked(one), masked(other)) {
+            (Ok(one), Ok(other)) => one == other,
+            _ => false,
+        }
+    }
+
+    /// Whether what stands there is good enough for a profile that wants `want`: an interrupt that may only go to some of
+    /// the wanted CPUs does not go to any other.
+    pub fn satisfies(&self, now: &str, want: &str) -> bool {
+        match (&self.effect, now.parse::<CpuSet>(), want.parse::<CpuSet>()) {
+            (Effect::MovesInto(_), Ok(now), Ok(want)) => !now.is_empty() && now.is_subset(&want),
+            _ => self.same(now, want),
+        }
+    }
+
+    /// What to do to get from one canonical value to another.
+    ///
+    /// # Errors
+    /// Why `to` is no value of this cell.
+    pub fn steps(&self, from: &str, to: &str) -> Result<Vec<Step>, String> {
+        let write = |path: &str, text: String| Step::Write { path: path.to_owned(), text };
+        Ok(match &self.form {
+            Form::Directory if to == PRESENT => vec![Step::MakeDir { path: self.path.clone() }],
+            Form::Directory if to == ABSENT => vec![Step::RemoveDir { path: self.path.clone() }],
+            // The file goes with its directory.
+            _ if to == ABSENT && self.lives_in.is_some() => Vec::new(),
+            Form::Pair { bytes } => match limit(to)? {
+                // The kernel zeroes the bytes only when the ratio *changes*, and it has been 0 since the bytes were set.
+                Limit::Ratio(0) if from.starts_with("bytes") => {
+                    vec![write(&self.path, "1".to_owned()), write(&self.path, "0".to_owned())]
+                }
+                Limit::Ratio(ratio) => vec![write(&self.path, ratio.to_string())],
+                Limit::Bytes(count) => vec![write(bytes, count.to_string())],
+            },
+            _ => vec![write(&self.path, self.rendered(to)?)],
+        })
+    }
+
+    /// The kernel's text for a canonical value that is one write.
+    fn rendered(&self, to: &str) -> Result<String, String> {
+        match &self.form {
+            Form::Number => number(to).map(|n| n.to_string()),
+            Form::Pages { .. } => {
+                to.parse::<u64>().map(|n| n.to_string()).map_err(|_| format!("{to:?} is no count"))
+            }
+            Form::Choice | Form::Word => word(to),
+            // An empty text would be a write of nothing.
+            Form::CpuList => {
+                cpus(to.parse()).map(|set| if set.is_empty() { "\n".to_owned() } else { set.to_string() })
+            }
+            Form::CpuMask { .. } => cpus(to.parse::<CpuSet>()).map(|set| set.mask()),
+            Form::Switch(name) if to == ON => Ok(format!("+{name}")),
+            Form::Switch(name) if to == OFF => Ok(format!("-{name}")),
+            Form::Switch(_) | Form::Directory | Form::Pair { .. } => Err(format!("{to:?} is no value of it")),
+        }
+    }
+
+    /// Whether `now` may stand there when a change from `from` to `to` was interrupted: `to` itself, or what is passed on
+    /// the way; never `from`.
+    pub fn on_the_way(&self, from: &str, to: &str, now: &str) -> bool {
+        if self.same(now, to) {
+            return true;
+        }
+        match &self.form {
+            // In a group that was just made stands what the kernel puts there.
+            _ if from == ABSENT && self.lives_in.is_some() => true,
+            Form::Pages { .. } => between(from, to, now),
+            Form::Pair { .. } => {
+                // "ratio 1" is written to get to "ratio 0"; a tree of plain files passes "ratio 0".
+                (to == "ratio 0" && now == "ratio 1") || (now == "ratio 0" && from != now)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Whether a number lies between two others, the first of them excluded.
+fn between(from: &str, to: &str, now: &str) -> bool {
+    match (from.parse::<u64>(), to.parse::<u64>(), now.parse::<u64>()) {
+        (Ok(from), Ok(to), Ok(now)) => now != from && (from.min(to)..=from.max(to)).contains(&now),
+        _ => false,
+    }
+}
+
+/// The two ways of naming one limit.
+enum Limit {
+    Ratio(u64),
+    Bytes(u64),
+}
+
+fn limit(text: &str) -> Result<Limit, String> {
+    let wrong = || format!("{text:?} is not \"ratio N\" or \"bytes N\"");
+    let (kind, digits) = text.split_once(' ').ok_or_else(wrong)?;
+    let count = digits.parse().map_err(|_| wrong())?;
+    match kind {
+        "ratio" => Ok(Limit::Ratio(count)),
+        "bytes" => Ok(Limit::Bytes(count)),
+        _ => Err(wrong()),
+    }
+}
+
+/// The member that is in force: the kernel keeps the other one at zero.
+// Format: "20\n" and "0\n"   (Documentation/admin-guide/sysctl/vm.rst, dirty_bytes)
+fn pair(ratio: &str, bytes: &str) -> Result<String, String> {
+    let count = |text: &str| text.parse::<u64>().map_err(|_| format!("{text:?} is not a count"));
+    Ok(match (count(ratio)?, count(bytes)?) {
+        (ratio, 0) => format!("ratio {ratio}"),
+        (_, bytes) => format!("bytes {bytes}"),
+    })
+}
+
+fn number(text: &str) -> Result<i64, String> {
+    text.parse().map_err(|_| format!("{text:?} is not one number"))
+}
+
+fn cpus<E: std::fmt::Display>(parsed: Result<CpuSet, E>) -> Result<CpuSet, String> {
+    parsed.map_err(|error| error.to_string())
+}
+
+/// Selectors and their words hold nothing else, so nothing else is ever written.
+fn word(text: &str) -> Result<String, String> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"+-_/".contains(&b);
+    let sound = !text.is_empty() && text.len() <= units::limits::NAME_LEN_MAX && text.bytes().all(plain);
+    if sound { Ok(text.to_owned()) } else { Err(format!("{text:?} is not one word")) }
+}
+
+/// The attribute of a pool of huge pages, as a cell.
+pub(crate) fn pages(node: NodeId, size: PageSize) -> Cell {
+    Cell::plain(hugepages::nr_path(Some(node), size), Form::Pages { node, size })
+}

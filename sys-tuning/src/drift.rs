@@ -1,0 +1,120 @@
+//! Drift: what quell set, or found as wanted, and is not so any more.
+
+use crate::Error;
+use crate::cell::Reading;
+use crate::engine::{Book, Engine};
+use crate::facts::Facts;
+use crate::record::Target;
+use crate::registry;
+use crate::status::Status;
+
+/// What looking for drift came to.
+#[derive(Debug)]
+pub struct Drift {
+    /// The profile that was applied last and is not undone.
+    pub profile: Option<String>,
+    /// How many cells were compared.
+    pub checked: usize,
+    /// Those that are not as they were left.
+    pub drifted: Vec<Drifted>,
+    /// The transaction that was interrupted, if the last one was: its cells are not compared but listed as failed.
+    pub interrupted: Option<u64>,
+}
+
+/// One cell.
+#[derive(Debug, Clone)]
+pub struct Drifted {
+    /// The knob.
+    pub knob: String,
+    /// Its attribute.
+    pub attribute: String,
+    /// Which of several of its kind; empty where there is one.
+    pub identity: String,
+    /// As it was left.
+    pub want: String,
+    /// As it is; `None` when it cannot be read.
+    pub have: Option<String>,
+    /// What that means.
+    pub status: Status,
+    /// Why.
+    pub reason: String,
+    /// Since when, in seconds since 1970; `None` when nobody was watching.
+    pub since: Option<u64>,
+    /// Who changed it, where that is known.
+    pub by: Option<String>,
+}
+
+impl Engine {
+    /// Compares the machine with what was left by the applies that are not undone. Writes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Permission`] when the journal may not be read, [`Error::Integrity`], [`Error::State`], [`Error::Host`].
+    pub fn drift(&self) -> Result<Drift, Error> {
+        let book = self.book()?;
+        let watched = watched(&book);
+        let knobs = watched.iter().filter_map(|(target, _)| registry::find(&target.knob));
+        let facts = Facts::read(&self.root, knobs)?;
+        let last = book.ledger.last_live();
+        let drifted =
+            watched.iter().filter_map(|(target, want)| self.drifted(&facts, target, want.as_deref()));
+        Ok(Drift {
+            profile: last.map(|last| last.begin.profile.clone()),
+            checked: watched.len(),
+            drifted: drifted.collect(),
+            interrupted: book
+                .ledger
+                .transactions
+                .last()
+                .filter(|last| last.end.is_none())
+                .map(|last| last.begin.id),
+        })
+    }
+
+    fn drifted(&self, facts: &Facts, target: &Target, want: Option<&str>) -> Option<Drifted> {
+        let row = |have: Option<String>, status, reason: String| Drifted {
+            knob: target.knob.clone(),
+            attribute: target.attribute.clone(),
+            identity: target.identity.clone(),
+            want: want.unwrap_or_default().to_owned(),
+            have,
+            status,
+            reason,
+            since: None,
+            by: None,
+        };
+        let cell = registry::find(&target.knob)
+            .and_then(|knob| (knob.locate)(facts, &target.attribute, &target.identity));
+        let Some(cell) = cell else {
+            let reason = "gone: this machine has no such thing any more".to_owned();
+            return Some(row(None, Status::NotApplicable, reason));
+        };
+        let have = match cell.read(&self.root) {
+            Ok(Reading::Value { text, .. }) => text,
+            Ok(reading) => reading.text().to_owned(),
+            Err(error) => return Some(row(None, Status::Failed, error.to_string())),
+        };
+        match want {
+            Some(want) if cell.same(want, &have) => None,
+            Some(_) => {
+                let reason = "changed since it was applied; nobody was watching".to_owned();
+                Some(row(Some(have), Status::Drifted, reason))
+            }
+            None => {
+                let reason = "its last change was interrupted: apply again, or roll back".to_owned();
+                Some(row(Some(have), Status::Failed, reason))
+            }
+        }
+    }
+}
+
+/// Every cell that has a value to be compared with; `None` where it is not known which.
+fn watched(book: &Book) -> Vec<(Target, Option<String>)> {
+    let lines = book.ledger.lines.iter().filter(|(_, line)| !line.is_side_effect);
+    let mut watched: Vec<(Target, Option<String>)> =
+        lines.map(|(target, line)| (target.clone(), line.left().map(str::to_owned))).collect();
+    if let Some(last) = book.ledger.last_live() {
+        let holds = last.begin.holds.iter().filter(|hold| !book.ledger.lines.contains_key(&hold.target));
+        watched.extend(holds.map(|hold| (hold.target.clone(), Some(hold.value.clone()))));
+    }
+    watched
+}

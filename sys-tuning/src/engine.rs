@@ -1,0 +1,118 @@
+//! The engine: one machine, one state directory, and what can be done with them.
+//!
+//! Reading (plan, verify, drift, history) takes no lock, needs no rights beyond the files', and works beside an apply in
+//! another process. Changing (apply, roll back) holds the lock from the first look at the journal to the last record.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use host::boot::Boot;
+use host::{Root, if_present};
+use units::CpuSet;
+
+use crate::Error;
+use crate::journal::{self, Contents};
+use crate::ledger::Ledger;
+use crate::lock::Lock;
+use crate::plan::Plan;
+use crate::profile::Profile;
+use crate::state::StateDir;
+use crate::survey::Survey;
+
+/// The tuning engine of one machine.
+#[derive(Debug)]
+pub struct Engine {
+    pub(crate) root: Arc<Root>,
+    state_dir: PathBuf,
+}
+
+/// Which boot of which machine; a captured tree may tell neither.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    pub boot: String,
+    pub machine: Option<String>,
+}
+
+/// The journal as it was read.
+pub(crate) struct Book {
+    pub identity: Identity,
+    pub contents: Contents,
+    pub ledger: Ledger,
+}
+
+/// The state directory, locked, with its journal.
+pub(crate) struct Locked {
+    pub dir: StateDir,
+    pub lock: Arc<Lock>,
+    pub book: Book,
+}
+
+impl Engine {
+    /// The engine for the machine (or captured tree) `root`, with its journal in `state_dir`. Touches nothing.
+    #[must_use]
+    pub fn new(root: Arc<Root>, state_dir: &Path) -> Self {
+        Self { root, state_dir: state_dir.to_owned() }
+    }
+
+    /// The machine.
+    #[must_use]
+    pub fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// What applying `profile` would do here and now. Writes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Host`]; [`Error::Profile`] for what this machine cannot be asked for. A journal that cannot be read, or
+    /// not trusted, does not stand in the way of planning.
+    pub fn plan(&self, profile: &Profile) -> Result<Plan, Error> {
+        let survey = Survey::take(&self.root, profile)?;
+        let ledger = self.book().map(|book| book.ledger).unwrap_or_default();
+        Ok(Plan::of(&profile.name, survey, &ledger))
+    }
+
+    /// The journal without the lock; a journal that does not exist is empty.
+    pub(crate) fn book(&self) -> Result<Book, Error> {
+        let identity = self.identity()?;
+        let dir = StateDir::open(&self.state_dir)?;
+        let contents = match &dir {
+            Some(dir) => journal::load(dir, &identity.boot, identity.machine.as_deref())?,
+            None => journal::decode(&[], &identity.boot),
+        };
+        let ledger = Ledger::of(&contents.records, &identity.boot);
+        Ok(Book { identity, contents, ledger })
+    }
+
+    /// The state directory, made if need be, with the lock taken and the journal read.
+    pub(crate) fn locked(&self) -> Result<Locked, Error> {
+        let dir = StateDir::create(&self.state_dir)?;
+        let lock = Arc::new(Lock::take(&dir)?);
+        let identity = self.identity()?;
+        let contents = journal::load(&dir, &identity.boot, identity.machine.as_deref())?;
+        let ledger = Ledger::of(&contents.records, &identity.boot);
+        Ok(Locked { dir, lock, book: Book { identity, contents, ledger } })
+    }
+
+    /// Whether there is anything to lock.
+    pub(crate) fn has_state(&self) -> Result<bool, Error> {
+        StateDir::open(&self.state_dir).map(|dir| dir.is_some())
+    }
+
+    fn identity(&self) -> Result<Identity, Error> {
+        let boot = if_present(Boot::read(&self.root))?;
+        Ok(match boot {
+            Some(boot) => Identity { boot: boot.boot_id, machine: boot.machine_id },
+            None => Identity { boot: "unknown".to_owned(), machine: None },
+        })
+    }
+
+    /// Where the worker that writes may run: not on CPUs that are kept for an application.
+    pub(crate) fn worker_cpus(&self) -> CpuSet {
+        let allowed = host::threads::allowed_cpus().unwrap_or_else(|_| CpuSet::empty());
+        let housekeeping = host::cpus::Cpus::read(&self.root).map(|cpus| cpus.housekeeping());
+        match housekeeping.map(|cpus| cpus.intersection(&allowed)) {
+            Ok(cpus) if !cpus.is_empty() && self.root.is_system() => cpus,
+            _ => allowed,
+        }
+    }
+}

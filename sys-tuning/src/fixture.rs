@@ -1,0 +1,61 @@
+//! What the kernel does by itself when one of its files is written, done to plain files.
+//!
+//! A captured tree (`--root DIR`) is made of plain files: they neither move a bracket, nor zero a partner, nor end in a
+//! newline. This module does the little that the forms of [`crate::cell`] need, so that plan, apply, verify and roll-back
+//! can be tried on a tree of another machine. Left out on purpose: effects (an interrupt's effective CPUs stay as they
+//! were captured, so such a change stays `pending`), clamping, refusals, and files that appear in a new control group.
+
+use host::{Error, Root, choice};
+
+use crate::cell::{Cell, Form, Step};
+
+/// Puts `to` into the cell's plain files; `restored` is their content byte for byte, where it is known.
+pub(crate) fn write(root: &Root, cell: &Cell, to: &str, restored: Option<&[String]>) -> Result<(), Error> {
+    if let Some(raw) = restored.filter(|raw| raw.len() == cell.files().len()) {
+        return write_all(root, cell.files().into_iter().zip(raw.iter().cloned()));
+    }
+    let steps = cell.steps("", to).map_err(|problem| malformed(root, cell, problem))?;
+    for step in steps {
+        match step {
+            Step::MakeDir { path } => root.make_dir(&path)?,
+            Step::RemoveDir { path } => root.remove_dir(&path)?,
+            Step::Write { path, text } => write_all(root, shown(root, cell, &path, &text)?.into_iter())?,
+        }
+    }
+    Ok(())
+}
+
+/// Zeroes first: while one member of a pair is written the other must not look like the value in force.
+fn write_all<P: AsRef<str>>(root: &Root, files: impl Iterator<Item = (P, String)>) -> Result<(), Error> {
+    let mut files: Vec<(P, String)> = files.collect();
+    files.sort_by_key(|(_, text)| text.trim() != "0");
+    files.iter().try_for_each(|(path, text)| root.write(path.as_ref(), text))
+}
+
+/// What the files show once `text` was written to `path`.
+fn shown(root: &Root, cell: &Cell, path: &str, text: &str) -> Result<Vec<(String, String)>, Error> {
+    let line = |path: &str, text: &str| (path.to_owned(), format!("{}\n", text.trim_end()));
+    Ok(match &cell.form {
+        Form::Choice => vec![line(path, &bracket(&choice::read(root, path)?, text))],
+        Form::Pair { bytes } if path == bytes => vec![line(path, text), line(&cell.path, "0")],
+        Form::Pair { bytes } => vec![line(path, text), line(bytes, "0")],
+        Form::CpuMask { requested: Some(requested), .. } => vec![line(requested, text), line(path, text)],
+        Form::Switch(word) => vec![line(path, &switched(&root.read(path)?, word, text.starts_with('+')))],
+        _ => vec![line(path, text)],
+    })
+}
+
+fn bracket(choice: &choice::Choice, current: &str) -> String {
+    let shown = |word: &String| if word == current { format!("[{word}]") } else { word.clone() };
+    choice.options.iter().map(shown).collect::<Vec<_>>().join(" ")
+}
+
+fn switched(list: &str, word: &str, on: bool) -> String {
+    let mut words: Vec<&str> = list.split_ascii_whitespace().filter(|other| *other != word).collect();
+    words.extend(on.then_some(word));
+    words.join(" ")
+}
+
+fn malformed(root: &Root, cell: &Cell, problem: String) -> Error {
+    Error::Format { path: root.display(&cell.path), line: String::new(), problem }
+}

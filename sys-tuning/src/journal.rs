@@ -1,0 +1,360 @@
+//! The journal file: append-only, one record a line, each with its own check word and that of the line before.
+//!
+//! A line reads `q1 CHECK PREVIOUS LENGTH JSON`: the version, the CRC-32 of what follows it, the check word of the record
+//! before, the JSON's length. So one flipped bit damages one record and is noticed, and a record that was cut out of the
+//! middle is missed. Three things can be wrong with a file, and they are told apart, because they mean different things:
+//!
+//! - a *torn tail*: the last append did not finish. Nothing was written to the kernel for it (the append comes first), so
+//!   the longest valid prefix counts and the tail is cut off before the next append;
+//! - *damage* that only concerns records of earlier boots: those are void anyway;
+//! - any other *damage*: originals may be lost, so nothing is applied, and nothing undone unless it is forced.
+//!
+//! What a check word cannot see: whole records missing at the very end.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, OFlag, fallocate};
+use nix::unistd::fdatasync;
+use units::limits::{JOURNAL_BYTES_MAX, JOURNAL_RESERVE_BYTES};
+
+use crate::Error;
+use crate::record::{Header, Record};
+use crate::state::StateDir;
+
+/// The journal.
+const NAME: &str = "journal";
+/// Bytes kept so that a roll-back can be recorded on a full disk.
+const RESERVE: &str = "journal.reserve";
+/// The format's version; a later one is refused, because it may hold what this version would drop.
+const VERSION: &str = "q1";
+
+/// What a journal file holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Contents {
+    /// The intact records, in order.
+    pub records: Vec<Record>,
+    /// Why they cannot all be trusted.
+    pub damage: Option<String>,
+    /// Bytes up to the torn tail.
+    pub valid_len: u64,
+    /// Bytes of the torn tail.
+    pub torn_len: u64,
+    /// The check word that the next record points back to.
+    last_check: u32,
+}
+
+/// Reads the bytes of a journal, as they look to a process of the boot `boot`.
+pub(crate) fn decode(bytes: &[u8], boot: &str) -> Contents {
+    let lines = Lines::of(bytes);
+    let damage = lines.damage(boot);
+    let torn_len = (bytes.len() - lines.valid_len) as u64;
+    Contents {
+        damage,
+        valid_len: lines.valid_len as u64,
+        torn_len,
+        last_check: lines.last_check,
+        records: lines.into_records(),
+    }
+}
+
+/// One stretch of the file.
+enum Item {
+    Intact { record: Record, check: u32, previous: u32 },
+    Bad { at: usize },
+}
+
+struct Lines {
+    items: Vec<Item>,
+    valid_len: usize,
+    last_check: u32,
+}
+
+impl Lines {
+    fn of(bytes: &[u8]) -> Self {
+        let mut lines = Self { items: Vec::new(), valid_len: 0, last_check: 0 };
+        let mut start = 0;
+        while let Some(length) = bytes[start..].iter().position(|byte| *byte == b'\n') {
+            match parse(&bytes[start..start + length]) {
+                Some((record, check, previous)) => {
+                    lines.items.push(Item::Intact { record, check, previous });
+                    lines.valid_len = start + length + 1;
+                    lines.last_check = check;
+                }
+                None => lines.items.push(Item::Bad { at: start }),
+            }
+            start += length + 1;
+        }
+        if start < bytes.len() {
+            lines.items.push(Item::Bad { at: start });
+        }
+        if is_torn(&bytes[lines.valid_len..]) {
+            let valid_len = lines.valid_len;
+            lines.items.retain(|item| !matches!(item, Item::Bad { at } if *at >= valid_len));
+        } else {
+            lines.valid_len = bytes.len();
+        }
+        lines
+    }
+
+    /// What is wrong behind the last record of another boot: everything up to it is void.
+    fn damage(&self, boot: &str) -> Option<String> {
+        let is_void = |item: &Item| match item {
+            Item::Intact { record, .. } => record.boot().is_some_and(|other| other != boot),
+            Item::Bad { .. } => false,
+        };
+        let first_live = self.items.iter().rposition(is_void);
+        let live = &self.items[first_live.unwrap_or(0)..];
+        let mut before: Option<u32> = (first_live.is_none()).then_some(0);
+        for (index, item) in live.iter().enumerate() {
+            match item {
+                Item::Bad { at } => return Some(format!("damaged at byte {at}")),
+                Item::Intact { previous, check, record } => {
+                    if before.is_some_and(|before| before != *previous) {
+                        let number = index + first_live.unwrap_or(0) + 1;
+                        return Some(format!("record {number} does not follow the one before it"));
+                    }
+                    if before == Some(0) && first_live.is_none() && index == 0 && !is_header(record) {
+                        return Some("the first record is no header".to_owned());
+                    }
+                    before = Some(*check);
+                }
+            }
+        }
+        None
+    }
+
+    fn into_records(self) -> Vec<Record> {
+        let record = |item| if let Item::Intact { record, .. } = item { Some(record) } else { None };
+        self.items.into_iter().filter_map(record).collect()
+    }
+}
+
+fn is_header(record: &Record) -> bool {
+    matches!(record, Record::Header(_))
+}
+
+/// Whether these bytes behind the last intact record are what an interrupted append leaves: the beginning of a record, or
+/// blocks that never reached the disk. A whole line that does not check out is damage, and so is a record whose newline
+/// alone is wrong, because both were once complete.
+fn is_torn(tail: &[u8]) -> bool {
+    let hole = tail.windows(2).any(|pair| pair == [0, 0]) || tail.last() == Some(&0);
+    let complete = tail.split_last().is_some_and(|(_, record)| parse(record).is_some());
+    hole || !(tail.contains(&b'\n') || complete)
+}
+
+// Format: "q1 1c291ca3 00000000 33 {\"kind\":\"header\",\"machine\":null}"
+fn parse(line: &[u8]) -> Option<(Record, u32, u32)> {
+    let line = std::str::from_utf8(line).ok()?;
+    let mut fields = line.splitn(5, ' ');
+    let (version, check) = (fields.next()?, word(fields.next()?)?);
+    let (previous, length, json) = (fields.next()?, fields.next()?, fields.next()?);
+    let sound =
+        version == VERSION && length.parse() == Ok(json.len()) && check == check_word(previous, length, json);
+    if !sound {
+        return None;
+    }
+    Some((serde_json::from_str(json).ok()?, check, word(previous)?))
+}
+
+fn word(digits: &str) -> Option<u32> {
+    (digits.len() == 8).then(|| u32::from_str_radix(digits, 16).ok())?
+}
+
+fn check_word(previous: &str, length: &str, json: &str) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    for part in [VERSION, " ", previous, " ", length, " ", json] {
+        hasher.update(part.as_bytes());
+    }
+    hasher.finalize()
+}
+
+/// Adds one line for `record` to `bytes`; the answer is its check word.
+fn encode(record: &Record, previous: u32, bytes: &mut Vec<u8>) -> u32 {
+    let json = serde_json::to_string(record).expect("records are strings, numbers and lists of them");
+    let (previous, length) = (format!("{previous:08x}"), json.len().to_string());
+    let check = check_word(&previous, &length, &json);
+    bytes.extend_from_slice(format!("{VERSION} {check:08x} {previous} {length} {json}\n").as_bytes());
+    check
+}
+
+/// Reads the journal in `dir`; one that is not there is empty.
+///
+/// # Errors
+/// [`Error::Permission`], [`Error::State`]; [`Error::Integrity`] when another machine or a later version wrote it. Damage
+/// is in the contents, for the caller to weigh.
+pub(crate) fn load(dir: &StateDir, boot: &str, machine: Option<&str>) -> Result<Contents, Error> {
+    let mut bytes = Vec::new();
+    let doing = "read it";
+    if let Some(mut file) = dir.file(NAME, OFlag::O_RDONLY, doing)? {
+        file.read_to_end(&mut bytes).map_err(|cause| Error::state(dir.display(NAME), doing, cause))?;
+    }
+    let refuse = |problem: String, remedy| Error::Integrity { path: dir.display(NAME), problem, remedy };
+    if let Some(version) = later_version(&bytes) {
+        let problem = format!("written by a later quell (format {version}; this one reads {VERSION})");
+        return Err(refuse(problem, "use the quell that wrote it"));
+    }
+    let contents = decode(&bytes, boot);
+    let written_by = contents.records.iter().find_map(|record| match record {
+        Record::Header(Header { machine }) => machine.as_deref(),
+        _ => None,
+    });
+    match (written_by, machine) {
+        (Some(theirs), Some(ours)) if theirs != ours => {
+            let problem = format!("it is the journal of machine {theirs}, this is {ours}");
+            Err(refuse(problem, "its originals are not this machine's: move it away"))
+        }
+        _ => Ok(contents),
+    }
+}
+
+/// The version in a first line that is not ours.
+fn later_version(bytes: &[u8]) -> Option<String> {
+    let first = bytes.split(|byte| *byte == b' ').next()?;
+    let digits = first.strip_prefix(b"q")?;
+    let number: u32 = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    (number > 1).then(|| format!("q{number}"))
+}
+
+/// The damage as an error.
+pub(crate) fn damaged(dir: &StateDir, damage: &str) -> Error {
+    Error::Integrity {
+        path: dir.display(NAME),
+        problem: format!("{damage}; originals may be missing"),
+        remedy: "`quell tune rollback --force` restores from every intact record; then move the file away",
+    }
+}
+
+/// The journal, open for appending; its holder has the lock.
+pub(crate) struct Journal<'d> {
+    dir: &'d StateDir,
+    file: Option<File>,
+    machine: Option<String>,
+    len: u64,
+    torn_len: u64,
+    last_check: u32,
+    bytes_max: u64,
+}
+
+impl<'d> Journal<'d> {
+    /// The journal behind `contents`. Nothing is written until the first append.
+    pub fn new(dir: &'d StateDir, contents: &Contents, machine: Option<&str>) -> Result<Self, Error> {
+        let file = dir.file(NAME, OFlag::O_RDWR, "open it")?;
+        Ok(Self {
+            dir,
+            file,
+            machine: machine.map(str::to_owned),
+            len: contents.valid_len,
+            torn_len: contents.torn_len,
+            last_check: contents.last_check,
+            bytes_max: JOURNAL_BYTES_MAX,
+        })
+    }
+
+    /// Whether `records` would make the file longer than it may be.
+    pub fn is_full_with(&self, record: &Record) -> bool {
+        let mut bytes = Vec::new();
+        encode(record, 0, &mut bytes);
+        self.len + bytes.len() as u64 > self.bytes_max
+    }
+
+    /// Writes the whole journal anew, with these records behind a header.
+    pub fn rewrite(&mut self, records: &[Record]) -> Result<(), Error> {
+        let mut bytes = Vec::new();
+        let mut check = encode(&self.header(), 0, &mut bytes);
+        for record in records {
+            check = encode(record, check, &mut bytes);
+        }
+        self.dir.replace(NAME, &bytes)?;
+        self.file = self.dir.file(NAME, OFlag::O_RDWR, "open it")?;
+        (self.len, self.torn_len, self.last_check) = (bytes.len() as u64, 0, check);
+        Ok(())
+    }
+
+    fn header(&self) -> Record {
+        Record::Header(Header { machine: self.machine.clone() })
+    }
+
+    /// Appends one record and returns when it is on disk.
+    ///
+    /// # Errors
+    /// [`Error::State`]. The record then does not count, and a second attempt at the same bytes is not made: after a
+    /// failed flush the system forgets which pages were not written.
+    pub fn commit(&mut self, record: &Record) -> Result<(), Error> {
+        self.append(record, true)
+    }
+
+    /// Appends one record that may be lost with the machine's power, not with the process.
+    pub fn note(&mut self, record: &Record) -> Result<(), Error> {
+        self.append(record, false)
+    }
+
+    fn append(&mut self, record: &Record, durably: bool) -> Result<(), Error> {
+        let mut bytes = Vec::new();
+        let before = if self.len == 0 { encode(&self.header(), 0, &mut bytes) } else { self.last_check };
+        let check = encode(record, before, &mut bytes);
+        match self.write(&bytes, durably) {
+            Ok(()) => {
+                self.len += bytes.len() as u64;
+                self.last_check = check;
+                Ok(())
+            }
+            Err(cause) => {
+                // What was written of it must not be taken for a record later; nothing more can be done if this fails.
+                let _ = self.file.as_ref().map(|file| file.set_len(self.len));
+                Err(Error::state(self.dir.display(NAME), "append to it", cause))
+            }
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8], durably: bool) -> io::Result<()> {
+        let is_new = self.len == 0;
+        if self.file.is_none() {
+            let made = self.dir.file(NAME, OFlag::O_RDWR | OFlag::O_CREAT, "make it");
+            self.file = made.map_err(|error| io::Error::other(error.to_string()))?;
+        }
+        let file = self.file.as_mut().ok_or(io::ErrorKind::NotFound)?;
+        if self.torn_len > 0 {
+            file.set_len(self.len)?;
+            fdatasync(&*file)?;
+            self.torn_len = 0;
+        }
+        file.seek(SeekFrom::Start(self.len))?;
+        file.write_all(bytes)?;
+        if durably {
+            fdatasync(&*file)?;
+        }
+        if is_new {
+            self.dir.sync().map_err(|error| io::Error::other(error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// Sets bytes aside for recording a roll-back on a full disk.
+    ///
+    /// # Errors
+    /// [`Error::State`] when there is no room for them: then there is none for a safe apply.
+    pub fn reserve(&self) -> Result<(), Error> {
+        if self.dir.has(RESERVE) {
+            return Ok(());
+        }
+        let doing = "set bytes aside for a roll-back";
+        let file = self.dir.file(RESERVE, OFlag::O_WRONLY | OFlag::O_CREAT, doing)?;
+        let length = i64::try_from(JOURNAL_RESERVE_BYTES).expect("a reserve of kibibytes");
+        let allocated =
+            file.ok_or(Errno::ENOENT).and_then(|file| fallocate(file, FallocateFlags::empty(), 0, length));
+        match allocated {
+            Ok(()) | Err(Errno::EOPNOTSUPP) => Ok(()), // no file system of a server; then without a reserve
+            Err(errno) => {
+                self.dir.remove(RESERVE)?;
+                Err(Error::state(self.dir.display(RESERVE), doing, errno))
+            }
+        }
+    }
+
+    /// Gives the reserve up; the next apply makes a new one.
+    pub fn release(&self) -> Result<(), Error> {
+        self.dir.remove(RESERVE)
+    }
+}

@@ -1,0 +1,61 @@
+//! How much of each period real-time threads may take.
+//!
+//! Off (-1) lets a spinning real-time thread starve everything else on its CPU for ever; from Linux 6.12 the fair server
+//! still gives ordinary threads 5 % of it, from its own settings in debugfs. Source:
+//! Documentation/scheduler/sched-rt-group.rst; measured stalls of a normal task behind a spinner: about 1 s with
+//! throttling, without end without it on older kernels.
+
+use super::wish_as_written;
+use crate::cell::{Cell, Form};
+use crate::draft::{Draft, Scope};
+use crate::profile::Wanted;
+use crate::registry::{Absence, Attribute, Blast, Group, Kind, Knob, Needs, When};
+
+const PATH: &str = "/proc/sys/kernel/sched_rt_runtime_us";
+
+/// With fewer, one spinning real-time thread leaves no CPU to stop it from.
+const HOUSEKEEPING_MIN: usize = 2;
+
+pub(crate) static KNOB: Knob = Knob {
+    id: "iso.rtthrottle",
+    group: Group::Isolation,
+    doc: "throttling takes the CPU from a real-time thread for the rest of each period",
+    attributes: &[Attribute::new(
+        "runtime_us",
+        Kind::Integer { min: -1, max: 10_000_000 },
+        "microseconds of each period (kernel.sched_rt_period_us) that real-time threads may run; -1 without limit",
+    )],
+    source: "-1 where real-time threads are used: TuneD realtime, cluster-node-tuning-operator; rigtorp.se advises against such threads",
+    needs: Needs::SysAdmin,
+    when: When::Runtime,
+    blast: Blast::Harmless,
+    absence: Absence::NotApplicable("this kernel does not throttle real-time threads"),
+    effect: "the scheduler's variable itself; from Linux 6.12 the fair server limits beside it",
+    undo: "the original number is written",
+    paths: &[PATH],
+    reads: &[],
+    wish,
+    locate: |_, attribute, _| (attribute == "runtime_us").then(|| Cell::plain(PATH, Form::Number)),
+};
+
+fn wish(scope: &Scope<'_>, wanted: &Wanted, draft: &mut Draft) {
+    let (Some(runtime), Some(setting)) = (wanted.integer("runtime_us"), wanted.setting("runtime_us")) else {
+        return;
+    };
+    if let Some(period) = scope.facts.rt_period_us.filter(|period| runtime > *period) {
+        let problem = format!(
+            "iso.rtthrottle.runtime_us: {runtime} us do not fit into the period of {period} us; the kernel refuses it"
+        );
+        draft.mistake(setting, &problem);
+        return;
+    }
+    let housekeeping = scope.roles.housekeeping.count();
+    if runtime == -1 && housekeeping < HOUSEKEEPING_MIN {
+        let reason = format!(
+            "without throttling one spinning real-time thread can take the only housekeeping CPU for ever \
+             ({housekeeping} housekeeping CPU, {HOUSEKEEPING_MIN} wanted)"
+        );
+        draft.danger(KNOB.id, true, reason);
+    }
+    wish_as_written(scope, wanted, draft);
+}

@@ -1,0 +1,45 @@
+//! One tuning engine at a time on one state directory.
+//!
+//! An advisory lock on a file that stays; the kernel drops it when the last thread of its holder is gone, however that
+//! ended. A write that is stuck in the kernel keeps its share of the lock, so that nobody writes behind it.
+
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg, OFlag};
+
+use crate::Error;
+use crate::state::StateDir;
+
+const NAME: &str = "lock";
+
+/// The held lock.
+pub(crate) struct Lock {
+    _file: Flock<File>,
+}
+
+impl Lock {
+    /// Takes the lock, or says who has it.
+    pub fn take(dir: &StateDir) -> Result<Self, Error> {
+        let doing = "open the lock";
+        let file = dir
+            .file(NAME, OFlag::O_RDWR | OFlag::O_CREAT, doing)?
+            .ok_or_else(|| Error::state(dir.display(NAME), doing, Errno::ENOENT))?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(mut file) => {
+                // Only for the message of whoever comes second.
+                let _ = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
+                Ok(Self { _file: file })
+            }
+            Err((file, Errno::EWOULDBLOCK)) => Err(busy(dir, file)),
+            Err((_, errno)) => Err(Error::state(dir.display(NAME), "take the lock", errno)),
+        }
+    }
+}
+
+fn busy(dir: &StateDir, mut file: File) -> Error {
+    let mut text = String::new();
+    let _ = file.rewind().and_then(|()| file.read_to_string(&mut text)); // empty: the holder has not written yet
+    Error::Busy { path: dir.display(NAME), pid: text.trim().parse().ok() }
+}

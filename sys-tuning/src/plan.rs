@@ -1,0 +1,243 @@
+//! A plan: exactly what would be written, and why not the rest; made from what was seen, without touching anything.
+
+use nix::errno::Errno;
+
+use crate::cell::{ABSENT, Cell, Form, Reading, Step};
+use crate::draft::{Contradiction, Danger, Skipped, Wish};
+use crate::ledger::Ledger;
+use crate::record::Target;
+use crate::registry::{Absence, Blast, When};
+use crate::status::Status;
+use crate::survey::{Seen, Survey, unwritable_reason};
+
+/// What applying a profile would do here and now.
+#[derive(Debug)]
+pub struct Plan {
+    /// The profile.
+    pub profile: String,
+    /// The changes, in the order in which they are made.
+    pub changes: Vec<Change>,
+    /// What the profile wants and is not among the changes, except what holds already.
+    pub skipped: Vec<Skipped>,
+    /// How many attributes are as wanted already.
+    pub satisfied: usize,
+    /// What works against what.
+    pub contradictions: Vec<Contradiction>,
+    /// What has to be accepted before anything is written.
+    pub dangers: Vec<Danger>,
+    /// What could not be read, with the reason, so that the plan may be missing changes.
+    pub unreadable: Vec<String>,
+    /// Whether a part of it takes hold with the next boot only.
+    pub reboot_required: bool,
+    /// Cells the kernel changes by itself when these changes are made.
+    pub(crate) side_effects: Vec<Planned>,
+    /// Cells that are as wanted already.
+    pub(crate) holds: Vec<(Target, String)>,
+}
+
+/// One cell to be changed.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// The knob.
+    pub knob: &'static str,
+    /// Its attribute.
+    pub attribute: String,
+    /// Which of several of its kind; empty where there is one.
+    pub identity: String,
+    /// What stands there.
+    pub from: String,
+    /// What is to stand there.
+    pub to: String,
+    /// When it takes hold.
+    pub when: When,
+    /// What it does to running threads.
+    pub blast: Blast,
+    /// Which guide asks for it.
+    pub source: &'static str,
+    /// What it is for.
+    pub reason: String,
+    /// What is written. Huge pages are written in several smaller steps, each checked.
+    pub steps: Vec<Step>,
+    pub(crate) planned: Planned,
+}
+
+/// A cell and its registry names.
+#[derive(Debug, Clone)]
+pub(crate) struct Planned {
+    pub knob: &'static str,
+    pub target: Target,
+    pub cell: Cell,
+    pub needs_rights: bool,
+}
+
+impl Plan {
+    /// Judges what was seen. Pure.
+    pub(crate) fn of(profile: &str, survey: Survey, ledger: &Ledger) -> Self {
+        let mut plan = Self {
+            profile: profile.to_owned(),
+            changes: Vec::new(),
+            skipped: survey.draft.skipped,
+            satisfied: 0,
+            contradictions: survey.draft.contradictions,
+            dangers: survey.draft.dangers,
+            unreadable: Vec::new(),
+            reboot_required: false,
+            side_effects: Vec::new(),
+            holds: Vec::new(),
+        };
+        let mut side_effects = Vec::new();
+        for seen in survey.seen {
+            let knob = seen.wish.knob.id;
+            match judge(&seen, ledger, &plan, survey.facts.is_fixture) {
+                Judgement::SideEffect(planned) => side_effects.push(planned),
+                Judgement::Holds(value) => plan.holds.push((target(&seen.wish), value)),
+                Judgement::Change(change) => plan.changes.push(change),
+                Judgement::Skip(status, reason) => plan.skipped.push(skipped(&seen.wish, status, reason)),
+                Judgement::Unreadable(reason) => plan.unreadable.push(format!("{knob}: {reason}")),
+            }
+        }
+        // A side effect matters only where its cause is written.
+        let is_caused = |planned: &Planned| plan.changes.iter().any(|change| change.knob == planned.knob);
+        side_effects.retain(is_caused);
+        plan.side_effects = side_effects;
+        plan.satisfied = plan.holds.len();
+        plan.reboot_required = plan.changes.iter().any(|change| change.when == When::Boot);
+        plan
+    }
+
+    /// The dangers that stand in the way.
+    pub(crate) fn refusals(&self, accept_dangers: bool) -> Vec<String> {
+        let stands = |danger: &&Danger| !(accept_dangers && danger.may_be_accepted);
+        self.dangers
+            .iter()
+            .filter(stands)
+            .map(|danger| format!("{}: {}", danger.knob, danger.reason))
+            .collect()
+    }
+}
+
+/// What becomes of one wish.
+enum Judgement {
+    Change(Change),
+    Holds(String),
+    Skip(Status, String),
+    Unreadable(String),
+    SideEffect(Planned),
+}
+
+fn judge(seen: &Seen, ledger: &Ledger, plan: &Plan, is_fixture: bool) -> Judgement {
+    let Seen { wish, reading, unwritable } = seen;
+    let reading = match reading {
+        Ok(reading) => reading,
+        Err(error) if error.is_permission() => return Judgement::Unreadable(error.to_string()),
+        Err(error) => return Judgement::Skip(Status::Failed, error.to_string()),
+    };
+    let Some(to) = &wish.to else {
+        return match reading {
+            Reading::Value { .. } => Judgement::SideEffect(planned(seen)),
+            _ => Judgement::Skip(Status::NotApplicable, "this kernel does not show it".to_owned()),
+        };
+    };
+    match reading {
+        Reading::Torn => return Judgement::Skip(Status::Failed, "the file is empty".to_owned()),
+        Reading::Absent if wish.cell.form == Form::Directory && is_fixture => {
+            let reason = "control groups cannot be made in a tree of plain files".to_owned();
+            return Judgement::Skip(Status::NotApplicable, reason);
+        }
+        Reading::Absent if wish.cell.form == Form::Directory || comes_with_its_group(wish, plan) => {}
+        Reading::Absent => return absent(wish.knob.absence),
+        Reading::Value { text, .. } if wish.cell.satisfies(text, to) => {
+            return Judgement::Holds(text.clone());
+        }
+        Reading::Value { .. } => {}
+    }
+    if let Some(reason) = ledger.refused.get(&target(wish)) {
+        return Judgement::Skip(
+            Status::NotApplicable,
+            format!("refused by the kernel in this boot: {reason}"),
+        );
+    }
+    match unwritable {
+        Some(errno) if *errno != Errno::EACCES && *errno != Errno::EPERM => {
+            let reason = format!("{}: cannot be written: {}", wish.cell.path, unwritable_reason(*errno));
+            Judgement::Skip(Status::Failed, reason)
+        }
+        _ => change(seen, ledger, reading.text(), to),
+    }
+}
+
+/// Whether a file is absent only because the plan has yet to make its directory.
+fn comes_with_its_group(wish: &Wish, plan: &Plan) -> bool {
+    let is_made = |dir: &String| plan.changes.iter().any(|change| change.planned.cell.path == *dir);
+    wish.cell.lives_in.as_ref().is_some_and(is_made)
+}
+
+fn absent(absence: Absence) -> Judgement {
+    match absence {
+        Absence::NotApplicable(reason) => Judgement::Skip(Status::NotApplicable, reason.to_owned()),
+        Absence::Satisfied(reason) => Judgement::Skip(Status::Ok, format!("already so: {reason}")),
+        Absence::Missing(reason) => Judgement::Skip(Status::Failed, format!("missing: {reason}")),
+    }
+}
+
+fn change(seen: &Seen, ledger: &Ledger, from: &str, to: &str) -> Judgement {
+    let wish = &seen.wish;
+    let steps = match wish.cell.steps(from, to) {
+        Ok(steps) => steps,
+        Err(problem) => return Judgement::Skip(Status::Failed, problem),
+    };
+    let left = ledger.lines.get(&target(wish)).and_then(|line| line.left());
+    let reason = match left.filter(|left| !wish.cell.same(left, from)) {
+        Some(left) => format!("{} (was set to {left}, and somebody set it to {from} since)", wish.reason),
+        None => wish.reason.clone(),
+    };
+    Judgement::Change(Change {
+        knob: wish.knob.id,
+        attribute: wish.attribute.clone(),
+        identity: wish.identity.clone(),
+        from: from.to_owned(),
+        to: to.to_owned(),
+        when: wish.knob.when,
+        blast: wish.knob.blast,
+        source: wish.knob.source,
+        reason,
+        steps,
+        planned: planned(seen),
+    })
+}
+
+fn planned(seen: &Seen) -> Planned {
+    Planned {
+        knob: seen.wish.knob.id,
+        target: target(&seen.wish),
+        cell: seen.wish.cell.clone(),
+        needs_rights: seen.unwritable.is_some(),
+    }
+}
+
+/// The registry's names of a wish.
+pub(crate) fn target(wish: &Wish) -> Target {
+    Target {
+        knob: wish.knob.id.to_owned(),
+        attribute: wish.attribute.clone(),
+        identity: wish.identity.clone(),
+    }
+}
+
+fn skipped(wish: &Wish, status: Status, reason: String) -> Skipped {
+    Skipped {
+        knob: wish.knob.id,
+        attribute: wish.attribute.clone(),
+        identity: wish.identity.clone(),
+        status,
+        reason,
+    }
+}
+
+impl Change {
+    /// Whether the change brings something into being that was not there.
+    #[must_use]
+    pub fn is_creation(&self) -> bool {
+        self.from == ABSENT
+    }
+}

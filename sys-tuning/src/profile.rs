@@ -1,0 +1,381 @@
+//! A profile: the values somebody wants, typed by the registry before anything else sees them.
+//!
+//! TOML with the schema `quell.profile/1`. A profile includes others, by the name of a shipped one or by a file relative
+//! to itself; what stands later overrides single attributes of what was included. Every mistake of every file is
+//! reported at once with `file:line`. CPUs that this machine does not have are found when planning, not here: the same
+//! profile serves many machines.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use config::{Document, Mistakes, Node, Place, Section};
+use host::numa::NodeId;
+use units::Name;
+
+use crate::error::{Error, ProfileMistakes};
+use crate::registry::{self, Attribute, Kind, Knob};
+use crate::roles::{CpuChoice, Isolated};
+
+/// The schema this version reads.
+pub const SCHEMA: &str = "quell.profile/1";
+
+/// Profiles that come with quell, by name.
+pub const SHIPPED: &[(&str, &str)] = &[
+    ("observe", include_str!("../profiles/observe.toml")),
+    ("balanced", include_str!("../profiles/balanced.toml")),
+];
+
+/// How deep profiles may include one another; deeper is a mistake of the files.
+const INCLUDE_DEPTH_MAX: usize = 8;
+
+/// Wanted knob values.
+#[derive(Debug, Clone)]
+pub struct Profile {
+    /// As it was asked for.
+    pub name: String,
+    /// The files it was read from, included ones first.
+    pub sources: Vec<String>,
+    /// Which CPUs are kept for the application.
+    pub isolated: Isolated,
+    /// Where that stands, for messages.
+    pub(crate) isolated_place: String,
+    /// What is wanted of each knob, in the registry's order.
+    pub(crate) wanted: Vec<Wanted>,
+}
+
+/// What is wanted of one knob.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    pub knob: &'static Knob,
+    pub settings: BTreeMap<&'static str, Setting>,
+}
+
+/// One attribute's value and where it was written.
+#[derive(Debug, Clone)]
+pub(crate) struct Setting {
+    pub value: Value,
+    pub place: String,
+}
+
+/// A typed value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Value {
+    Integer(i64),
+    Word(String),
+    Flag(bool),
+    Cpus(CpuChoice),
+    Nodes(Vec<(NodeId, u64)>),
+    /// `None`: any latency.
+    Latency(Option<u32>),
+    Name(Name),
+}
+
+impl Wanted {
+    pub fn setting(&self, attribute: &str) -> Option<&Setting> {
+        self.settings.get(attribute)
+    }
+
+    pub fn integer(&self, attribute: &str) -> Option<i64> {
+        match self.setting(attribute)?.value {
+            Value::Integer(number) => Some(number),
+            _ => None,
+        }
+    }
+
+    /// The value as the kernel writes it, for attributes that are one number, word or flag.
+    pub fn text(&self, attribute: &str) -> Option<String> {
+        match &self.setting(attribute)?.value {
+            Value::Integer(number) => Some(number.to_string()),
+            Value::Word(word) => Some(word.clone()),
+            Value::Flag(flag) => Some(u8::from(*flag).to_string()),
+            Value::Name(name) => Some(name.to_string()),
+            Value::Cpus(_) | Value::Nodes(_) | Value::Latency(_) => None,
+        }
+    }
+}
+
+impl Value {
+    pub fn as_cpus(&self) -> Option<&CpuChoice> {
+        if let Self::Cpus(choice) = self { Some(choice) } else { None }
+    }
+}
+
+impl Profile {
+    /// Reads the shipped profile `which`, or the file at that path when it holds a `/` or ends in `.toml`.
+    ///
+    /// # Errors
+    /// [`Error::Profile`] with every mistake of every file.
+    pub fn load(which: &str) -> Result<Self, Error> {
+        let mistakes = Mistakes::default();
+        let mut loader = Loader { documents: Vec::new(), loaded: Vec::new(), stack: Vec::new(), mistakes };
+        loader.load(which, None, &Place::named("--profile"));
+        loader.finish(which)
+    }
+
+    /// Reads a profile from text, as if it stood in the file `name`.
+    ///
+    /// # Errors
+    /// [`Error::Profile`] with every mistake.
+    pub fn parse(name: &str, text: &str) -> Result<Self, Error> {
+        let mistakes = Mistakes::default();
+        let mut loader = Loader { documents: Vec::new(), loaded: Vec::new(), stack: Vec::new(), mistakes };
+        match Document::parse(name, text) {
+            Ok(document) => loader.add(Source::File(PathBuf::from(name)), document),
+            Err(found) => loader.take_over(&found),
+        }
+        loader.finish(name)
+    }
+
+    /// The knobs it wants something of.
+    pub(crate) fn knobs(&self) -> impl Iterator<Item = &'static Knob> + '_ {
+        self.wanted.iter().map(|wanted| wanted.knob)
+    }
+}
+
+/// Where a profile comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Source {
+    Shipped(&'static str, &'static str),
+    File(PathBuf),
+}
+
+impl Source {
+    /// `which` as named in `from`, or on the command line.
+    fn find(which: &str, from: Option<&Self>) -> Result<Self, String> {
+        if which.contains('/') || Path::new(which).extension().is_some_and(|end| end == "toml") {
+            let beside = match from {
+                Some(Self::File(file)) => file.parent().unwrap_or(Path::new("")).join(which),
+                _ => PathBuf::from(which),
+            };
+            // One file, however it is spelled, so that a circle of includes is recognised.
+            return Ok(Self::File(beside.canonicalize().unwrap_or(beside)));
+        }
+        let shipped = SHIPPED.iter().find(|(name, _)| *name == which);
+        shipped.map(|(name, text)| Self::Shipped(name, text)).ok_or_else(|| {
+            let names: Vec<&str> = SHIPPED.iter().map(|(name, _)| *name).collect();
+            let hint = match units::nearest(which, names.iter().copied()) {
+                Some(name) => format!("did you mean {name:?}?"),
+                None => format!("shipped are {}; a file is named with a / or .toml", names.join(", ")),
+            };
+            format!("there is no profile {which:?}; {hint}")
+        })
+    }
+
+    fn read(&self) -> Result<Document, Mistakes> {
+        match self {
+            Self::Shipped(name, text) => Document::parse(&format!("{name} (shipped)"), text),
+            Self::File(path) => Document::read(path),
+        }
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Self::Shipped(name, _) => format!("{name} (shipped)"),
+            Self::File(path) => path.display().to_string(),
+        }
+    }
+}
+
+/// Collects a profile's documents, included ones first.
+struct Loader {
+    documents: Vec<Document>,
+    loaded: Vec<Source>,
+    /// The files being read, from the outermost to this one.
+    stack: Vec<Source>,
+    mistakes: Mistakes,
+}
+
+impl Loader {
+    fn load(&mut self, which: &str, from: Option<&Source>, place: &Place) {
+        match Source::find(which, from) {
+            Err(problem) => self.mistakes.add(place, problem),
+            Ok(source) if self.stack.contains(&source) => {
+                self.mistakes.add(place, format!("include {which:?}: it includes this file in turn"));
+            }
+            Ok(_) if self.stack.len() == INCLUDE_DEPTH_MAX => {
+                self.mistakes.add(place, format!("includes are nested deeper than {INCLUDE_DEPTH_MAX}"));
+            }
+            Ok(source) if self.loaded.contains(&source) => {} // reached a second way; its first place counts
+            Ok(source) => match source.read() {
+                Ok(document) => self.add(source, document),
+                Err(found) => self.take_over(&found),
+            },
+        }
+    }
+
+    fn add(&mut self, source: Source, document: Document) {
+        self.loaded.push(source.clone());
+        self.stack.push(source.clone());
+        for (which, place) in self.includes(&document) {
+            self.load(&which, Some(&source), &place);
+        }
+        self.stack.pop();
+        self.documents.push(document);
+    }
+
+    fn take_over(&self, found: &Mistakes) {
+        for mistake in found.list() {
+            self.mistakes.add(&mistake.place, mistake.problem);
+        }
+    }
+
+    /// What the document includes; its schema is checked on the way, because each file states its own.
+    fn includes(&self, document: &Document) -> Vec<(String, Place)> {
+        let top = Section::top(std::slice::from_ref(document), &self.mistakes);
+        match top.string("schema") {
+            Some(schema) if schema.value == SCHEMA => {}
+            Some(schema) => {
+                let problem = format!("schema {:?}: this version of quell reads {SCHEMA:?}", schema.value);
+                self.mistakes.add(&schema.place, problem);
+            }
+            None if top.value("schema").is_some() => {} // told already: not a string
+            None => {
+                let place = top.place().cloned().unwrap_or_else(|| Place::named("profile"));
+                self.mistakes.add(&place, format!("schema = {SCHEMA:?} is missing"));
+            }
+        }
+        let list = top.list::<String>("include");
+        list.map_or_else(Vec::new, |list| {
+            list.value.into_iter().map(|item| (item.value, item.place)).collect()
+        })
+    }
+
+    fn finish(self, name: &str) -> Result<Profile, Error> {
+        let mistakes = self.mistakes.clone();
+        let top = Section::top(&self.documents, &mistakes);
+        // Both were read file by file; asking again only says that they are known here.
+        let _ = (top.value("schema"), top.value("include"));
+        let cpus = top.section("cpus");
+        let isolated = cpus.parsed::<Isolated>("isolated");
+        cpus.finish();
+        let knobs = top.section("knobs");
+        let wanted = registry::all().iter().filter_map(|knob| self.wanted(knob, &knobs)).collect();
+        knobs.finish();
+        top.finish();
+        let profile = Profile {
+            name: name.to_owned(),
+            sources: self.loaded.iter().map(Source::name).collect(),
+            isolated_place: isolated.as_ref().map_or_else(|| "default".to_owned(), |at| at.place.to_string()),
+            isolated: isolated.map_or(Isolated::Auto, |found| found.value),
+            wanted,
+        };
+        if mistakes.is_empty() {
+            return Ok(profile);
+        }
+        let mut lines: Vec<String> = mistakes.list().iter().map(ToString::to_string).collect();
+        lines.dedup(); // a broken value of a table shared by several sections is told by each
+        Err(Error::Profile(ProfileMistakes(lines)))
+    }
+
+    fn wanted(&self, knob: &'static Knob, knobs: &Section<'_>) -> Option<Wanted> {
+        let section = knobs.section(knob.id);
+        section.place()?;
+        let mut settings = BTreeMap::new();
+        for attribute in knob.attributes {
+            if let Some((value, place)) = setting(&section, attribute) {
+                settings.insert(attribute.name, (value, place));
+            }
+        }
+        section.finish();
+        self.drop_overridden(knob, &mut settings);
+        let settings = settings
+            .into_iter()
+            .map(|(name, (value, place))| (name, Setting { value, place: place.to_string() }))
+            .collect();
+        Some(Wanted { knob, settings })
+    }
+
+    /// Of two attributes that exclude each other the later file's holds; in one file they are a mistake.
+    fn drop_overridden(&self, knob: &Knob, settings: &mut BTreeMap<&'static str, (Value, Place)>) {
+        for attribute in knob.attributes {
+            let Some(other) = attribute.excludes else { continue };
+            let (Some((_, mine)), Some((_, theirs))) = (settings.get(attribute.name), settings.get(other))
+            else {
+                continue;
+            };
+            let rank = |place: &Place| self.documents.iter().position(|document| is_in(document, place));
+            match rank(mine).cmp(&rank(theirs)) {
+                std::cmp::Ordering::Less => drop(settings.remove(attribute.name)),
+                std::cmp::Ordering::Greater => drop(settings.remove(other)),
+                std::cmp::Ordering::Equal => {
+                    let problem = format!(
+                        "knobs.{}: {} and {other} are two ways to say one thing; keep one of them",
+                        knob.id, attribute.name
+                    );
+                    self.mistakes.add(mine, problem);
+                    settings.remove(other); // told once
+                }
+            }
+        }
+    }
+}
+
+/// Whether `place` is in this document.
+fn is_in(document: &Document, place: &Place) -> bool {
+    let top = Section::top(std::slice::from_ref(document), &Mistakes::default());
+    top.place().is_some_and(|start| start.file == place.file)
+}
+
+/// One attribute, typed.
+fn setting(section: &Section<'_>, attribute: &Attribute) -> Option<(Value, Place)> {
+    let name = attribute.name;
+    match attribute.kind {
+        Kind::Integer { min, max } => {
+            section.integer(name, min..=max).map(|found| (Value::Integer(found.value), found.place))
+        }
+        Kind::Choice(words) => choice(section, name, words),
+        Kind::Flag => section.boolean(name).map(|found| (Value::Flag(found.value), found.place)),
+        Kind::Cpus => section.parsed(name).map(|found| (Value::Cpus(found.value), found.place)),
+        Kind::Name => section.parsed(name).map(|found| (Value::Name(found.value), found.place)),
+        Kind::Nodes { max } => nodes(section, name, max),
+        Kind::Latency => latency(section, name),
+    }
+}
+
+fn choice(section: &Section<'_>, name: &str, words: &[&str]) -> Option<(Value, Place)> {
+    let found = section.string(name)?;
+    if words.contains(&found.value.as_str()) {
+        return Some((Value::Word(found.value), found.place));
+    }
+    let hint = match units::nearest(&found.value, words.iter().copied()) {
+        Some(word) => format!("did you mean {word:?}?"),
+        None => format!("it is one of {}", words.join(", ")),
+    };
+    section.mistake(&found.place, format!("{name} = {:?}: no such choice; {hint}", found.value));
+    None
+}
+
+fn nodes(section: &Section<'_>, name: &str, max: i64) -> Option<(Value, Place)> {
+    let table = section.section(name);
+    let place = table.place()?.clone();
+    let mut counts = Vec::new();
+    for (key, at) in table.rest() {
+        let count = table.integer(key, 0..=max);
+        match key.parse::<NodeId>() {
+            Ok(node) => counts.extend(count.and_then(|c| Some((node, u64::try_from(c.value).ok()?)))),
+            Err(problem) => section.mistake(at, format!("{name}.{key}: {problem}")),
+        }
+    }
+    table.finish();
+    Some((Value::Nodes(counts), place))
+}
+
+fn latency(section: &Section<'_>, name: &str) -> Option<(Value, Place)> {
+    let Node { value, place } = section.value(name)?;
+    let micros = match value {
+        config::Value::String(text) if text == "any" => None,
+        config::Value::Integer(number) => match u32::try_from(*number) {
+            Ok(micros) if i32::try_from(micros).is_ok() => Some(micros),
+            _ => {
+                section.mistake(place, format!("{name} = {number} is outside 0 to {} us", i32::MAX));
+                return None;
+            }
+        },
+        other => {
+            let kind = other.kind();
+            section.mistake(place, format!("{name} must be microseconds or \"any\", not {kind}"));
+            return None;
+        }
+    };
+    Some((Value::Latency(micros), place.clone()))
+}

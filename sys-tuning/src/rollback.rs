@@ -1,0 +1,383 @@
+//! Going back: every cell that still holds one of our values gets its original, and no other does.
+//!
+//! Can be killed anywhere and run again any number of times: it decides from what stands in the kernel now and from the
+//! journal's originals, never from what an earlier attempt may have done.
+
+use host::Root;
+
+use crate::Error;
+use crate::cell::{ABSENT, Cell, Form, Reading, Step};
+use crate::engine::{Engine, Locked};
+use crate::facts::Facts;
+use crate::journal::{Journal, damaged};
+use crate::ledger::{RollbackTo, Undo};
+use crate::record::{Begin, Entry, Outcome, Record, What};
+use crate::registry::{self, Knob};
+use crate::status::Status;
+use crate::transaction::{Item, Verdict, end, record_at_any_price};
+use crate::writer::Expected;
+
+/// How to roll back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RollbackOptions {
+    /// How far.
+    pub to: RollbackTo,
+    /// Overwrite what somebody else changed since, and use a damaged journal as far as it goes.
+    pub force: bool,
+    /// The wall clock, in seconds since 1970: for the history, nothing is decided by it.
+    pub at: u64,
+}
+
+/// What a roll-back came to.
+#[derive(Debug)]
+pub struct RolledBack {
+    /// Its own transaction; `None` when there was nothing to do, or it could not be recorded.
+    pub id: Option<u64>,
+    /// The transactions it undid.
+    pub undone: Vec<u64>,
+    /// One a cell.
+    pub changes: Vec<Restored>,
+    /// As a whole.
+    pub result: Outcome,
+    /// Why it could not be recorded; the values are back all the same.
+    pub unrecorded: Option<String>,
+    /// Damage of the journal that was passed over by force.
+    pub damage: Option<String>,
+}
+
+/// What became of one cell.
+#[derive(Debug, Clone)]
+pub struct Restored {
+    /// The knob.
+    pub knob: String,
+    /// Its attribute.
+    pub attribute: String,
+    /// Which of several of its kind; empty where there is one.
+    pub identity: String,
+    /// What stood there; `None` when it could not be read.
+    pub from: Option<String>,
+    /// The original.
+    pub to: String,
+    /// What that came to: `ok`, `foreign` (left alone), `not-applicable` (gone), `blocked`, `failed`.
+    pub status: Status,
+    /// Why, unless it is ok.
+    pub reason: String,
+}
+
+impl Engine {
+    /// Puts originals back.
+    ///
+    /// # Errors
+    /// [`Error::Busy`], [`Error::Permission`], [`Error::NoSuchTransaction`]; [`Error::Integrity`] unless forced. What
+    /// cannot be put back is a row of the result, not an error.
+    pub fn rollback(&self, options: &RollbackOptions) -> Result<RolledBack, Error> {
+        if !self.has_state()? {
+            return Ok(RolledBack::nothing(None));
+        }
+        let locked = self.locked()?;
+        let damage = locked.book.contents.damage.clone();
+        if let Some(damage) = damage.as_ref().filter(|_| !options.force) {
+            return Err(damaged(&locked.dir, damage));
+        }
+        let (undos, undoes) = locked.book.ledger.undo(options.to)?;
+        if undos.is_empty() && undoes.is_empty() {
+            return Ok(RolledBack::nothing(damage));
+        }
+        let decided = self.decide(undos, options.force)?;
+        Ok(RolledBack { damage, ..self.restore(options, &locked, decided, undoes) })
+    }
+
+    /// What [`Engine::rollback`] would write now, for doing it by hand.
+    ///
+    /// # Errors
+    /// As [`Engine::rollback`], without the lock.
+    pub fn rollback_steps(&self, options: &RollbackOptions) -> Result<Vec<Step>, Error> {
+        let book = self.book()?;
+        let (undos, _) = book.ledger.undo(options.to)?;
+        let decided = self.decide(undos, options.force)?;
+        let mut steps = Vec::new();
+        for decided in &decided {
+            if let Decision::Restore(item) = &decided.decision {
+                let to = item.entry.to.as_deref().unwrap_or_default();
+                steps.extend(item.cell.steps(&item.entry.from, to).unwrap_or_default());
+            }
+        }
+        Ok(steps)
+    }
+
+    /// Looks at every cell and decides what to do with it.
+    fn decide(&self, undos: Vec<Undo>, force: bool) -> Result<Vec<Decided>, Error> {
+        let knobs = undos.iter().filter_map(|undo| registry::find(&undo.target.knob));
+        let facts = Facts::read(&self.root, knobs)?;
+        let mut decided: Vec<Decided> =
+            undos.into_iter().map(|undo| decide(&self.root, &facts, undo, force)).collect();
+        respect_changed_groups(&mut decided);
+        Ok(decided)
+    }
+
+    fn restore(
+        &self,
+        options: &RollbackOptions,
+        locked: &Locked,
+        decided: Vec<Decided>,
+        undoes: Vec<u64>,
+    ) -> RolledBack {
+        let begin = Begin {
+            id: locked.book.ledger.next_id,
+            boot: locked.book.identity.boot.clone(),
+            what: What::Rollback,
+            at: options.at,
+            profile: String::new(),
+            undoes: undoes.clone(),
+            changes: decided.iter().filter_map(|one| one.decision.entry().cloned()).collect(),
+            holds: Vec::new(),
+        };
+        let journal = self.begin(locked, &begin);
+        let (rows, recorded) = self.write_back(locked, decided);
+        let result = outcome(&rows);
+        let ended = journal
+            .and_then(|mut journal| record_at_any_price(&mut journal, &end(&begin, result, &recorded), true));
+        RolledBack {
+            id: ended.is_ok().then_some(begin.id),
+            undone: undoes,
+            changes: rows,
+            result,
+            unrecorded: ended.err().map(|error| error.to_string()),
+            damage: None,
+        }
+    }
+
+    /// The journal with this roll-back begun in it. Without it the values are put back all the same: to restore what the
+    /// journal says needs no further record, and a full disk must not keep a host from its originals.
+    fn begin<'l>(&self, locked: &'l Locked, begin: &Begin) -> Result<Journal<'l>, Error> {
+        let machine = locked.book.identity.machine.as_deref();
+        if let Some(damage) = &locked.book.contents.damage {
+            return Err(damaged(&locked.dir, damage)); // it is kept as it is, for whoever looks into it
+        }
+        let mut journal = Journal::new(&locked.dir, &locked.book.contents, machine)?;
+        let record = Record::Begin(begin.clone());
+        if journal.is_full_with(&record) {
+            // It grows beyond its bound rather than not be written; the next apply tries again.
+            let _ = journal.rewrite(&locked.book.ledger.folded(&locked.book.contents.records));
+        }
+        record_at_any_price(&mut journal, &record, true)?;
+        Ok(journal)
+    }
+
+    /// Writes what was decided; the rows to show, and the verdicts to record, one an entry.
+    fn write_back(&self, locked: &Locked, decided: Vec<Decided>) -> (Vec<Restored>, Vec<Verdict>) {
+        let items: Vec<&Item> = decided.iter().filter_map(|one| one.decision.item()).collect();
+        let mut written = self.write(locked, &items, false).into_iter();
+        let verdicts: Vec<Option<Verdict>> =
+            decided.iter().map(|one| one.decision.item().and_then(|_| written.next())).collect();
+        let (mut rows, mut recorded) = (Vec::new(), Vec::new());
+        for (one, verdict) in decided.into_iter().zip(verdicts) {
+            let verdict = verdict.unwrap_or_else(|| self.without_writing(&one));
+            if one.decision.entry().is_some() {
+                recorded.push(verdict.clone());
+            }
+            rows.push(one.row(verdict));
+        }
+        (rows, recorded)
+    }
+
+    /// What became of a cell that was not written.
+    fn without_writing(&self, one: &Decided) -> Verdict {
+        let verdict = |status, reason: &str, now: Option<String>| Verdict {
+            status,
+            reason: reason.to_owned(),
+            now,
+            for_good: false,
+            is_foreign: false,
+        };
+        match &one.decision {
+            Decision::GoesWithGroup { cell, .. } => match cell.read(&self.root) {
+                Ok(Reading::Absent) => verdict(Status::Ok, "", Some(ABSENT.to_owned())),
+                _ => verdict(Status::Failed, "its group is still there", one.from.clone()),
+            },
+            Decision::Settled(entry) => verdict(Status::Ok, "it was back already", Some(entry.from.clone())),
+            Decision::Leave(status, reason) => verdict(*status, reason, one.from.clone()),
+            Decision::Restore(_) | Decision::Preserve(_) => verdict(Status::Failed, "not tried", None),
+        }
+    }
+}
+
+/// One cell and what is to be done with it.
+struct Decided {
+    undo: Undo,
+    from: Option<String>,
+    decision: Decision,
+}
+
+enum Decision {
+    /// Write the original.
+    Restore(Item),
+    /// Somebody else set a cell that the kernel changes when we write its neighbours: it is put back to *their* value.
+    Preserve(Item),
+    /// The file vanishes with the directory that is removed.
+    GoesWithGroup { cell: Cell, entry: Entry },
+    /// The original stands there.
+    Settled(Entry),
+    /// Not touched.
+    Leave(Status, String),
+}
+
+impl Decision {
+    fn item(&self) -> Option<&Item> {
+        match self {
+            Self::Restore(item) | Self::Preserve(item) => Some(item),
+            _ => None,
+        }
+    }
+
+    /// What the journal keeps: nothing of a cell that stays with somebody else.
+    fn entry(&self) -> Option<&Entry> {
+        match self {
+            Self::Restore(item) => Some(&item.entry),
+            Self::GoesWithGroup { entry, .. } | Self::Settled(entry) => Some(entry),
+            Self::Preserve(_) | Self::Leave(..) => None,
+        }
+    }
+}
+
+fn decide(root: &Root, facts: &Facts, undo: Undo, force: bool) -> Decided {
+    let leave = |undo, from, status, reason: String| Decided {
+        undo,
+        from,
+        decision: Decision::Leave(status, reason),
+    };
+    let Some(knob) = registry::find(&undo.target.knob) else {
+        let reason =
+            format!("this quell knows no knob {}; write it by hand: {}", undo.target.knob, undo.line.path);
+        return leave(undo, None, Status::Failed, reason);
+    };
+    let Some(cell) = (knob.locate)(facts, &undo.target.attribute, &undo.target.identity) else {
+        let reason = "gone: this machine has no such thing any more".to_owned();
+        return leave(undo, None, Status::NotApplicable, reason);
+    };
+    let reading = match cell.read(root) {
+        Ok(reading) => reading,
+        Err(error) => {
+            let reason = error.to_string();
+            return leave(undo, None, Status::Failed, reason);
+        }
+    };
+    let from = Some(reading.text().to_owned());
+    let decision = weigh(root, knob, cell, &undo, &reading, force);
+    Decided { undo, from, decision }
+}
+
+fn weigh(
+    root: &Root,
+    knob: &'static Knob,
+    cell: Cell,
+    undo: &Undo,
+    reading: &Reading,
+    force: bool,
+) -> Decision {
+    let is_ours = force || undo.line.is_ours(&cell, reading);
+    let entry = Entry {
+        target: undo.target.clone(),
+        path: cell.path.clone(),
+        from: reading.text().to_owned(),
+        raw: reading.raw().to_vec(),
+        to: Some(undo.to.clone()),
+    };
+    let side_effect = undo.line.is_side_effect;
+    // A side effect may be undone now and come back when its neighbour is written, so it is looked at again then.
+    if !side_effect && is_settled(root, undo, reading) {
+        return Decision::Settled(entry);
+    }
+    if *reading == Reading::Absent && !(cell.form == Form::Directory || undo.to == ABSENT) {
+        return Decision::Leave(Status::NotApplicable, "gone: the file is not there any more".to_owned());
+    }
+    if !is_ours && side_effect {
+        let theirs = Entry { to: Some(entry.from.clone()), ..entry };
+        return Decision::Preserve(item(knob, cell, theirs, Expected::Anything, None));
+    }
+    if !is_ours {
+        let reason =
+            format!("somebody set it to {} since; it is left alone (--force overwrites it)", entry.from);
+        return Decision::Leave(Status::Foreign, reason);
+    }
+    if undo.to == ABSENT && cell.lives_in.is_some() {
+        return Decision::GoesWithGroup { cell, entry };
+    }
+    let expected = if side_effect { Expected::Anything } else { Expected::Value(reading.text().to_owned()) };
+    Decision::Restore(item(knob, cell, entry, expected, Some(undo.raw.clone())))
+}
+
+/// Whether the original stands there: in the kernel by its value, in plain files to the byte.
+fn is_settled(root: &Root, undo: &Undo, reading: &Reading) -> bool {
+    let bytes_match = root.is_system() || reading.raw() == undo.raw;
+    *reading != Reading::Torn && reading.text() == undo.to && bytes_match
+}
+
+fn item(knob: &'static Knob, cell: Cell, entry: Entry, expected: Expected, raw: Option<Vec<String>>) -> Item {
+    Item { knob: knob.id, cell, entry, expected, raw }
+}
+
+/// A group in which somebody changed something is theirs now, and not removed.
+fn respect_changed_groups(decided: &mut [Decided]) {
+    let changed: Vec<String> = decided
+        .iter()
+        .filter(|one| matches!(one.decision, Decision::Leave(Status::Foreign, _)))
+        .filter_map(|one| one.undo.line.path.rsplit_once('/').map(|(dir, _)| dir.to_owned()))
+        .collect();
+    for one in decided {
+        let is_theirs = matches!(&one.decision, Decision::Restore(item)
+            if item.cell.form == Form::Directory && changed.contains(&item.cell.path));
+        if is_theirs {
+            let reason = "somebody changed something in the group since; it is left alone".to_owned();
+            one.decision = Decision::Leave(Status::Foreign, reason);
+        }
+    }
+}
+
+impl Decided {
+    fn row(self, verdict: Verdict) -> Restored {
+        let preserved = matches!(self.decision, Decision::Preserve(_));
+        let (status, reason) = match verdict.status {
+            Status::Ok if preserved => {
+                let now = verdict.now.as_deref().unwrap_or_default();
+                (Status::Foreign, format!("somebody set it to {now} since; it is left alone"))
+            }
+            // Somebody's change between our look and our write.
+            Status::Failed if verdict.is_foreign => (Status::Foreign, verdict.reason),
+            // An effect that follows later does not make an original less restored.
+            Status::Pending => (Status::Ok, verdict.reason),
+            status => (status, verdict.reason),
+        };
+        Restored {
+            knob: self.undo.target.knob,
+            attribute: self.undo.target.attribute,
+            identity: self.undo.target.identity,
+            from: self.from,
+            to: self.undo.to,
+            status,
+            reason,
+        }
+    }
+}
+
+fn outcome(rows: &[Restored]) -> Outcome {
+    let bad = rows.iter().filter(|row| row.status.is_trouble()).count();
+    match bad {
+        0 => Outcome::Done,
+        all if all == rows.len() => Outcome::Failed,
+        _ => Outcome::Partly,
+    }
+}
+
+impl RolledBack {
+    fn nothing(damage: Option<String>) -> Self {
+        Self {
+            id: None,
+            undone: Vec::new(),
+            changes: Vec::new(),
+            result: Outcome::Done,
+            unrecorded: None,
+            damage,
+        }
+    }
+}

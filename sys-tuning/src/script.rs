@@ -1,0 +1,68 @@
+//! A plan as plain shell, for hosts where one wants to read it, or type it, first.
+
+use crate::cell::Step;
+use crate::plan::Plan;
+
+/// One line a step, in order; each stops the script when it fails under `sh -e`.
+#[must_use]
+pub fn shell<'s>(steps: impl IntoIterator<Item = &'s Step>) -> String {
+    steps.into_iter().map(|step| line(step) + "\n").collect()
+}
+
+/// The steps of a plan as a script, with what each is for. Unlike `apply` it keeps no originals, checks no effect and
+/// takes huge pages in one step.
+#[must_use]
+pub fn of_plan(plan: &Plan) -> String {
+    let mut text = format!("#!/bin/sh -e\n# profile {}\n", comment(&plan.profile));
+    for change in &plan.changes {
+        let name = [change.knob, &change.attribute, &change.identity].join(" ");
+        let why =
+            format!("# {}: {} -> {}\n", comment(name.trim_end()), comment(&change.from), comment(&change.to));
+        text.push_str(&why);
+        text.push_str(&shell(&change.steps));
+    }
+    text
+}
+
+fn line(step: &Step) -> String {
+    match step {
+        Step::Write { path, text } => format!("echo {} > {}", quoted(text.trim_end()), quoted(path)),
+        Step::MakeDir { path } => format!("mkdir {}", quoted(path)),
+        Step::RemoveDir { path } => format!("rmdir {}", quoted(path)),
+    }
+}
+
+/// As one word of shell.
+fn quoted(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-+,:".contains(&b);
+    // A word that begins with a dash could be taken for an option of echo.
+    if !text.is_empty() && text.bytes().all(plain) && !text.starts_with('-') {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// As part of a comment: names come from drivers and must not end the line.
+fn comment(text: &str) -> String {
+    text.escape_debug().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(path: &str, text: &str, expected: &str) {
+        let step = Step::Write { path: path.to_owned(), text: text.to_owned() };
+        assert_eq!(line(&step), expected);
+    }
+
+    #[test]
+    fn lines() {
+        check("/proc/sys/vm/swappiness", "10", "echo 10 > /proc/sys/vm/swappiness");
+        check("/f", "-1", "echo '-1' > /f");
+        check("/f", "n/a", "echo n/a > /f");
+        check("/f", "\n", "echo '' > /f"); // a cpuset without CPUs
+        check("/a b", "it's", r"echo 'it'\''s' > '/a b'");
+    }
+}

@@ -1,0 +1,116 @@
+//! Looking at a machine with a profile in hand: everything that planning and verifying need, read and not yet judged.
+
+use std::io;
+use std::sync::Arc;
+
+use host::{Error as HostError, Root};
+use nix::errno::Errno;
+use nix::unistd::{AccessFlags, access};
+
+use crate::Error;
+use crate::cell::{Cell, Form, Reading};
+use crate::draft::{Draft, Scope, Wish};
+use crate::error::ProfileMistakes;
+use crate::facts::Facts;
+use crate::profile::Profile;
+use crate::roles::{Isolated, Roles, unknown_cpu};
+
+/// What was seen.
+pub(crate) struct Survey {
+    pub facts: Facts,
+    pub draft: Draft,
+    /// One a wish of the draft.
+    pub seen: Vec<Seen>,
+}
+
+/// One wish's cell as it is.
+pub(crate) struct Seen {
+    pub wish: Wish,
+    pub reading: Result<Reading, HostError>,
+    /// Why it cannot be written, apart from what the kernel thinks of the value.
+    pub unwritable: Option<Errno>,
+}
+
+impl Survey {
+    /// Looks at the machine.
+    ///
+    /// # Errors
+    /// [`Error::Host`]; [`Error::Profile`] for what this machine cannot be asked for.
+    pub fn take(root: &Arc<Root>, profile: &Profile) -> Result<Self, Error> {
+        let facts = Facts::read(root, profile.knobs())?;
+        let roles = Roles::divide(&facts, &profile.isolated);
+        let mut draft = draft(&facts, &roles, profile);
+        if !draft.mistakes.is_empty() {
+            return Err(Error::Profile(ProfileMistakes(draft.mistakes)));
+        }
+        let seen = std::mem::take(&mut draft.wishes).into_iter().map(|wish| look(root, wish)).collect();
+        Ok(Self { facts, draft, seen })
+    }
+}
+
+fn look(root: &Root, wish: Wish) -> Seen {
+    let reading = wish.cell.read(root);
+    let unwritable = match &reading {
+        Ok(Reading::Absent) if wish.cell.form != Form::Directory => None,
+        _ => unwritable(root, &wish.cell),
+    };
+    Seen { wish, reading, unwritable }
+}
+
+/// Asks the system, not the kernel attribute: a file's rights and its file system's state.
+fn unwritable(root: &Root, cell: &Cell) -> Option<Errno> {
+    let path = match cell.form {
+        Form::Directory => cell.path.rsplit_once('/').map_or("/", |(parent, _)| parent),
+        _ => &cell.path,
+    };
+    access(root.display(path).as_str(), AccessFlags::W_OK).err().filter(|errno| *errno != Errno::ENOENT)
+}
+
+/// What the profile's knobs come to on these facts. Pure.
+pub(crate) fn draft(facts: &Facts, roles: &Roles, profile: &Profile) -> Draft {
+    let mut draft = Draft::default();
+    division(facts, roles, profile, &mut draft);
+    let scope = Scope { facts, roles };
+    for wanted in &profile.wanted {
+        (wanted.knob.wish)(&scope, wanted, &mut draft);
+    }
+    draft
+}
+
+/// What is wrong with how the profile divides the CPUs.
+fn division(facts: &Facts, roles: &Roles, profile: &Profile, draft: &mut Draft) {
+    if let Isolated::List(cpus) = &profile.isolated
+        && let Some(problem) = unknown_cpu(facts, cpus)
+    {
+        draft.mistakes.push(format!("{}: cpus.isolated: {problem}", profile.isolated_place));
+        return;
+    }
+    if roles.online.is_empty() || roles.isolated.is_empty() {
+        return;
+    }
+    if roles.housekeeping.is_empty() {
+        let reason = format!(
+            "CPU {} are isolated, which leaves no housekeeping CPU to interrupts, the kernel's work and everybody else",
+            roles.isolated
+        );
+        draft.danger("cpus", false, reason);
+    } else if roles.isolated.first().is_some_and(|cpu| cpu.index() == 0) {
+        let reason = "CPU 0 is isolated; the kernel keeps work there that cannot be moved".to_owned();
+        draft.danger("cpus", true, reason);
+    }
+    for group in &facts.sibling_groups {
+        let inside = group.intersection(&roles.isolated);
+        if !inside.is_empty() && inside != *group {
+            let reason = format!(
+                "CPU {inside} is isolated and shares its core with CPU {}, which is not",
+                group.difference(&inside)
+            );
+            draft.contradiction("siblings-split", reason);
+        }
+    }
+}
+
+/// The reason for which a file cannot be written.
+pub(crate) fn unwritable_reason(errno: Errno) -> String {
+    io::Error::from(errno).to_string()
+}

@@ -1,0 +1,194 @@
+//! The one way a batch of changes reaches the kernel: journaled with all originals, carried out, judged, recorded.
+
+use std::io;
+
+use host::tasks;
+use nix::libc::ENOSPC;
+
+use crate::Error;
+use crate::cell::{Cell, Reading};
+use crate::effect;
+use crate::engine::{Engine, Locked};
+use crate::errno;
+use crate::journal::Journal;
+use crate::record::{Begin, End, Entry, EntryResult, Outcome, Record};
+use crate::status::Status;
+use crate::writer::{self, Done, Expected, Job, Mode};
+
+/// One change in hand.
+#[derive(Debug)]
+pub(crate) struct Item {
+    pub knob: &'static str,
+    pub cell: Cell,
+    pub entry: Entry,
+    pub expected: Expected,
+    /// The files' content when `entry.to` is an original.
+    pub raw: Option<Vec<String>>,
+}
+
+/// What became of one change.
+#[derive(Debug, Clone)]
+pub(crate) struct Verdict {
+    pub status: Status,
+    pub reason: String,
+    /// What stands there; `None` when it is not known.
+    pub now: Option<String>,
+    pub for_good: bool,
+    /// Whether somebody else's change was found.
+    pub is_foreign: bool,
+}
+
+impl Verdict {
+    fn new(status: Status, reason: impl Into<String>, now: Option<String>) -> Self {
+        Self { status, reason: reason.into(), now, for_good: false, is_foreign: false }
+    }
+}
+
+impl Engine {
+    /// Writes every item and judges what came of it, in order.
+    pub(crate) fn write(&self, locked: &Locked, items: &[&Item], stop_at_failure: bool) -> Vec<Verdict> {
+        let jobs = items.iter().map(|item| item.job()).collect();
+        let mode = Mode::new(self.worker_cpus(), stop_at_failure);
+        let done = writer::run(&self.root, &locked.lock, jobs, &mode);
+        items.iter().zip(done).map(|(item, done)| self.judge(item, done)).collect()
+    }
+
+    fn judge(&self, item: &Item, done: Done) -> Verdict {
+        let text = |reading: Reading| Some(reading.text().to_owned());
+        match done {
+            Done::Wrote(reading) => self.wrote(item, &reading),
+            Done::Changed(reading) => {
+                let reason = format!(
+                    "somebody changed it to {} at this very moment; it was left alone",
+                    reading.text()
+                );
+                Verdict { is_foreign: true, ..Verdict::new(Status::Failed, reason, text(reading)) }
+            }
+            Done::Refused(error, now) => {
+                let refusal = errno::refusal(item.knob, &error);
+                let now = now.ok().and_then(text);
+                Verdict { for_good: refusal.for_good, ..Verdict::new(refusal.status, refusal.reason, now) }
+            }
+            Done::Differs(reading, reason) => Verdict::new(Status::Failed, reason, text(reading)),
+            Done::Unreadable(error) if error.is_absent() => {
+                let reason = format!("{error}: it went away");
+                Verdict::new(Status::Failed, reason, Some(Reading::Absent.text().to_owned()))
+            }
+            Done::Unreadable(error) => Verdict::new(Status::Failed, error.to_string(), None),
+            Done::Blocked => Verdict::new(Status::Blocked, self.culprit(), None),
+            Done::NotTried => Verdict::new(
+                Status::Failed,
+                "not tried: an earlier change failed",
+                Some(item.entry.from.clone()),
+            ),
+        }
+    }
+
+    fn wrote(&self, item: &Item, reading: &Reading) -> Verdict {
+        let want = item.entry.to.as_deref().unwrap_or_default();
+        let sight = match reading {
+            Reading::Value { text, .. } => effect::look(&self.root, &item.cell, want, text),
+            // A removed group has no effect to look at.
+            _ => return Verdict::new(Status::Ok, "", Some(reading.text().to_owned())),
+        };
+        Verdict::new(sight.status, sight.reason, Some(reading.text().to_owned()))
+    }
+
+    /// Why a write may be stuck: the real-time threads that have a CPU now.
+    fn culprit(&self) -> String {
+        let deadline = units::limits::KERNEL_WRITE_DEADLINE;
+        let stuck = format!("the write is still in the kernel after {deadline}");
+        let occupants = tasks::running_realtime(&self.root).unwrap_or_default();
+        let own = std::process::id();
+        match occupants.iter().find(|occupant| occupant.pid.0 != own) {
+            Some(occupant) => format!(
+                "{stuck}; CPU {} is occupied by real-time thread {:?} ({} {}, process {})",
+                occupant.stat.cpu,
+                occupant.stat.name,
+                occupant.stat.class,
+                occupant.stat.rt_priority,
+                occupant.pid
+            ),
+            None => format!("{stuck}; no real-time thread is running now"),
+        }
+    }
+}
+
+impl Item {
+    fn job(&self) -> Job {
+        Job {
+            knob: self.knob,
+            cell: self.cell.clone(),
+            from: self.expected.clone(),
+            to: self.entry.to.clone().unwrap_or_else(|| self.entry.from.clone()),
+            raw: self.raw.clone(),
+        }
+    }
+
+    /// The change that takes this one back, when `now` stands there.
+    pub fn reversed(&self, now: &str) -> Self {
+        let entry = Entry { from: now.to_owned(), to: Some(self.entry.from.clone()), ..self.entry.clone() };
+        Self {
+            knob: self.knob,
+            cell: self.cell.clone(),
+            expected: if self.entry.to.is_some() {
+                Expected::Value(now.to_owned())
+            } else {
+                Expected::Anything
+            },
+            raw: Some(self.entry.raw.clone()),
+            entry,
+        }
+    }
+}
+
+/// The results of a transaction as its `end` keeps them.
+pub(crate) fn end(begin: &Begin, outcome: Outcome, verdicts: &[Verdict]) -> Record {
+    let result = |verdict: &Verdict| EntryResult {
+        status: verdict.status.word().to_owned(),
+        now: verdict.now.clone(),
+        reason: verdict.reason.clone(),
+        refused_for_good: verdict.for_good,
+    };
+    Record::End(End {
+        id: begin.id,
+        boot: begin.boot.clone(),
+        outcome,
+        results: verdicts.iter().map(result).collect(),
+    })
+}
+
+/// How a transaction went as a whole.
+pub(crate) fn outcome<'v>(verdicts: impl Iterator<Item = &'v Verdict>) -> Outcome {
+    let (mut good, mut bad) = (0, 0);
+    for verdict in verdicts {
+        if verdict.status.is_trouble() { bad += 1 } else { good += 1 }
+    }
+    match (good, bad) {
+        (_, 0) => Outcome::Done,
+        (0, _) => Outcome::Failed,
+        _ => Outcome::Partly,
+    }
+}
+
+/// Appends a record; when the disk is full, into the room that was set aside for this. Whether it was recorded.
+pub(crate) fn record_at_any_price(
+    journal: &mut Journal<'_>,
+    record: &Record,
+    durably: bool,
+) -> Result<(), Error> {
+    let append = |journal: &mut Journal<'_>| {
+        if durably { journal.commit(record) } else { journal.note(record) }
+    };
+    match append(journal) {
+        Err(Error::State { cause, .. }) if is_full(&cause) => {
+            journal.release()?;
+            append(journal)
+        }
+        other => other,
+    }
+}
+
+fn is_full(cause: &io::Error) -> bool {
+    cause.raw_os_error() == Some(ENOSPC)
+}

@@ -1,0 +1,355 @@
+//! Writing to the kernel without ever waiting for it for long.
+//!
+//! A write may block (one to the huge-page selector waits for kernel work on a CPU where a real-time thread spins), so the
+//! whole batch goes to a worker thread, and the caller waits at most one deadline for a write that does not come back. The
+//! stuck write is left to its thread, which keeps the lock; a fresh worker goes on with the rest. The worker looks before
+//! it writes: a cell that no longer holds what the journal says is not touched.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use host::threads::{Policy, Role, monotonic_now, spawn};
+use host::{Error, Root, numa};
+use units::limits::{BLOCKED_WRITES_MAX, KERNEL_WRITE_DEADLINE};
+use units::{CpuSet, Nanos};
+
+use crate::cell::{Cell, Form, Reading, Step};
+use crate::errno;
+use crate::fixture;
+use crate::knobs::huge::floor_bytes;
+use crate::lock::Lock;
+
+/// One cell to write.
+#[derive(Debug, Clone)]
+pub(crate) struct Job {
+    pub knob: &'static str,
+    pub cell: Cell,
+    /// What the journal says stands there; anything else is somebody's change of this moment.
+    pub from: Expected,
+    pub to: String,
+    /// The files' content byte for byte, when the value is an original.
+    pub raw: Option<Vec<String>>,
+}
+
+/// What may stand in a cell before it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Expected {
+    /// This value.
+    Value(String),
+    /// Anything: the kernel itself changes it while neighbours are written, or the operator said so.
+    Anything,
+}
+
+/// What came of one job.
+#[derive(Debug)]
+pub(crate) enum Done {
+    /// It was written, or held the value already; this was read back.
+    Wrote(Reading),
+    /// Somebody changed it since it was journaled: this stands there, nothing was written.
+    Changed(Reading),
+    /// The kernel refused; this stands there now.
+    Refused(Error, Result<Reading, Error>),
+    /// The value did not stay what was written, or growing on would have endangered the machine.
+    Differs(Reading, String),
+    /// It could not be looked at.
+    Unreadable(Error),
+    /// The write is still in the kernel.
+    Blocked,
+    /// A part of the batch before it failed.
+    NotTried,
+}
+
+impl Done {
+    fn is_failure(&self) -> bool {
+        !matches!(self, Self::Wrote(_))
+    }
+}
+
+/// How a batch is carried out.
+pub(crate) struct Mode {
+    /// The rest is not tried after the first failure.
+    pub stop_at_failure: bool,
+    pub deadline: Nanos,
+    /// Where the worker runs.
+    pub cpus: CpuSet,
+}
+
+impl Mode {
+    pub fn new(cpus: CpuSet, stop_at_failure: bool) -> Self {
+        Self { stop_at_failure, deadline: KERNEL_WRITE_DEADLINE, cpus }
+    }
+}
+
+/// What the worker and its client share.
+struct Shared {
+    progress: Mutex<Progress>,
+    changed: Condvar,
+}
+
+struct Progress {
+    done: Vec<Option<Done>>,
+    /// The job in hand and since when its present write runs.
+    running: Option<(usize, Nanos)>,
+    /// Workers of an earlier generation were given up.
+    generation: u64,
+    finished: bool,
+}
+
+impl Shared {
+    /// A worker that panicked took the process with it or left its job without a result; the data are plain.
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Carries out `jobs` in order.
+pub(crate) fn run(root: &Arc<Root>, lock: &Arc<Lock>, jobs: Vec<Job>, mode: &Mode) -> Vec<Done> {
+    let shared = Arc::new(Shared {
+        progress: Mutex::new(Progress {
+            done: jobs.iter().map(|_| None).collect(),
+            running: None,
+            generation: 0,
+            finished: jobs.is_empty(),
+        }),
+        changed: Condvar::new(),
+    });
+    let batch = Batch { root: root.clone(), lock: lock.clone(), jobs: jobs.into(), shared, mode };
+    batch.start(0, BTreeSet::new());
+    batch.wait();
+    let mut progress = batch.shared.progress();
+    progress.done.iter_mut().map(|done| done.take().unwrap_or(Done::NotTried)).collect()
+}
+
+struct Batch<'m> {
+    root: Arc<Root>,
+    lock: Arc<Lock>,
+    jobs: Arc<[Job]>,
+    shared: Arc<Shared>,
+    mode: &'m Mode,
+}
+
+impl Batch<'_> {
+    /// Starts a worker at job `first`; jobs on files in `stuck` are not tried.
+    fn start(&self, first: usize, stuck: BTreeSet<String>) {
+        let generation = self.shared.progress().generation;
+        let worker = Worker {
+            root: self.root.clone(),
+            jobs: self.jobs.clone(),
+            shared: self.shared.clone(),
+            generation,
+            stop_at_failure: self.mode.stop_at_failure,
+            stuck,
+            _lock: self.lock.clone(),
+        };
+        let role = Role { name: "tune-writer".into(), cpus: self.mode.cpus.clone(), policy: Policy::Other };
+        // The role's CPUs may be refused inside a cpuset; writing elsewhere is better than not writing.
+        if spawn(role, move |_| worker.work(first)).is_err() {
+            let mut progress = self.shared.progress();
+            progress.finished = true; // no thread to be had: the rest is not tried
+        }
+    }
+
+    /// Waits until all is done, giving up on writes that do not come back.
+    fn wait(&self) {
+        let mut stuck = BTreeSet::new();
+        let mut blocked = 0;
+        let mut progress = self.shared.progress();
+        while !progress.finished {
+            let since = progress.running.map_or_else(monotonic_now, |(_, since)| since);
+            let left = since + self.mode.deadline - monotonic_now();
+            if left > Nanos::ZERO {
+                let waited = self.shared.changed.wait_timeout(progress, Duration::from(left));
+                progress = waited.unwrap_or_else(PoisonError::into_inner).0;
+                continue;
+            }
+            let Some((index, _)) = progress.running.take() else { continue };
+            progress.done[index] = Some(Done::Blocked);
+            progress.generation += 1;
+            blocked += 1;
+            stuck.extend(self.jobs[index].cell.files().into_iter().map(str::to_owned));
+            if blocked > BLOCKED_WRITES_MAX || self.mode.stop_at_failure {
+                return;
+            }
+            drop(progress);
+            self.start(index + 1, stuck.clone());
+            progress = self.shared.progress();
+        }
+    }
+}
+
+/// One thread's part of a batch.
+struct Worker {
+    root: Arc<Root>,
+    jobs: Arc<[Job]>,
+    shared: Arc<Shared>,
+    generation: u64,
+    stop_at_failure: bool,
+    stuck: BTreeSet<String>,
+    _lock: Arc<Lock>,
+}
+
+impl Worker {
+    fn work(self, first: usize) {
+        for index in first..self.jobs.len() {
+            let job = &self.jobs[index];
+            if !self.tick(index) {
+                return; // given up: somebody else does the rest
+            }
+            let is_stuck = job.cell.files().iter().any(|file| self.stuck.contains(*file));
+            let done = if is_stuck { Done::Blocked } else { self.perform(index, job) };
+            let stop = self.stop_at_failure && done.is_failure();
+            let mut progress = self.shared.progress();
+            if progress.generation != self.generation {
+                return;
+            }
+            progress.done[index] = Some(done);
+            progress.running = None;
+            if stop {
+                break;
+            }
+        }
+        self.shared.progress().finished = true;
+        self.shared.changed.notify_one();
+    }
+
+    /// A write begins; false when this worker was given up.
+    fn tick(&self, index: usize) -> bool {
+        let mut progress = self.shared.progress();
+        if progress.generation != self.generation {
+            return false;
+        }
+        progress.running = Some((index, monotonic_now()));
+        true
+    }
+
+    fn perform(&self, index: usize, job: &Job) -> Done {
+        let before = match job.cell.read(&self.root) {
+            Ok(reading) => reading,
+            Err(error) => return Done::Unreadable(error),
+        };
+        if self.is_settled(job, &before) {
+            return Done::Wrote(before);
+        }
+        if let Expected::Value(expected) = &job.from
+            && before.text() != expected
+        {
+            return Done::Changed(before);
+        }
+        let written = match job.cell.form {
+            Form::Pages { .. } => return self.resize(index, job, before),
+            _ if !self.root.is_system() => fixture::write(&self.root, &job.cell, &job.to, job.raw.as_deref()),
+            _ => self.write(job, before.text()),
+        };
+        let after = job.cell.read(&self.root);
+        match (written, after) {
+            (Err(error), after) => Done::Refused(error, after),
+            (Ok(()), Err(error)) => Done::Unreadable(error),
+            (Ok(()), Ok(after)) if job.cell.same(after.text(), &job.to) => Done::Wrote(after),
+            (Ok(()), Ok(after)) => {
+                let reason = format!("wrote {}, and {} stands there", job.to, after.text());
+                Done::Differs(after, reason)
+            }
+        }
+    }
+
+    /// Whether there is nothing to write. Plain files must match byte for byte: there the bytes are all there is.
+    fn is_settled(&self, job: &Job, now: &Reading) -> bool {
+        let bytes_match =
+            self.root.is_system() || job.raw.as_ref().is_none_or(|raw| raw.is_empty() || raw == now.raw());
+        now.text() == job.to && bytes_match && *now != Reading::Torn
+    }
+
+    fn write(&self, job: &Job, from: &str) -> Result<(), Error> {
+        let steps = job.cell.steps(from, &job.to).map_err(|problem| Error::Format {
+            path: self.root.display(&job.cell.path),
+            line: job.to.clone(),
+            problem,
+        })?;
+        steps.iter().try_for_each(|step| self.step(job.knob, step))
+    }
+
+    fn step(&self, knob: &str, step: &Step) -> Result<(), Error> {
+        let once = || match step {
+            Step::Write { path, text } => self.root.write(path, text),
+            Step::MakeDir { path } => self.root.make_dir(path),
+            Step::RemoveDir { path } => self.root.remove_dir(path),
+        };
+        let mut result = once();
+        for _ in 0..RETRIES {
+            match &result {
+                Err(error) if errno::is_transient(knob, error) => result = once(),
+                _ => break,
+            }
+        }
+        result
+    }
+
+    /// Gets a pool of huge pages to its size in steps, looking at the node's head-room before each.
+    fn resize(&self, index: usize, job: &Job, before: Reading) -> Done {
+        let mut now = before;
+        loop {
+            let next = match self.next_size(job, now.text()) {
+                Ok(Some(next)) => next,
+                Ok(None) if !self.root.is_system() => return self.finish_plain(job),
+                Ok(None) => return Done::Wrote(now),
+                Err(reason) => return Done::Differs(now, reason),
+            };
+            if !self.tick(index) {
+                return Done::Blocked;
+            }
+            let step = Step::Write { path: job.cell.path.clone(), text: next.clone() };
+            let written = self.step(job.knob, &step);
+            let after = match job.cell.read(&self.root) {
+                Ok(after) => after,
+                Err(error) => return Done::Unreadable(error),
+            };
+            if let Err(error) = written {
+                return Done::Refused(error, Ok(after));
+            }
+            if after.text() != next {
+                let reason = format!("asked for {} pages, the kernel gave {}", job.to, after.text());
+                return Done::Differs(after, reason);
+            }
+            now = after;
+        }
+    }
+
+    /// A plain file gets its bytes as the kernel would show them.
+    fn finish_plain(&self, job: &Job) -> Done {
+        let written = fixture::write(&self.root, &job.cell, &job.to, job.raw.as_deref());
+        match (written, job.cell.read(&self.root)) {
+            (Ok(()), Ok(after)) => Done::Wrote(after),
+            (Err(error), after) => Done::Refused(error, after),
+            (Ok(()), Err(error)) => Done::Unreadable(error),
+        }
+    }
+
+    /// The size to ask for next; `None` when it is reached.
+    fn next_size(&self, job: &Job, now: &str) -> Result<Option<String>, String> {
+        let Form::Pages { node, size } = job.cell.form else { return Ok(None) };
+        let count = |text: &str| text.parse::<u64>().map_err(|_| format!("{text:?} is no count of pages"));
+        let (now, to) = (count(now)?, count(&job.to)?);
+        if now >= to {
+            return Ok((now > to).then(|| to.to_string()));
+        }
+        let step = (STEP_BYTES / size.bytes()).max(1).min(to - now);
+        let node = numa::node(&self.root, node).map_err(|error| error.to_string())?;
+        let (need, floor) = (step * size.bytes(), floor_bytes(&node));
+        if node.free_bytes.saturating_sub(need) < floor {
+            return Err(format!(
+                "stopped at {now} of {to} pages: {} MiB are free on {}, {} MiB of them stay free",
+                node.free_bytes >> 20,
+                node.id,
+                floor >> 20
+            ));
+        }
+        Ok(Some((now + step).to_string()))
+    }
+}
+
+/// Attempts after the first at a write that the kernel was too busy for.
+const RETRIES: usize = 3;
+
+/// Memory taken between two looks at the head-room: 64 pages of 2 MiB take the kernel about 0.2 ms (2-vCPU VM).
+const STEP_BYTES: u64 = 128 << 20;
