@@ -1,1 +1,33 @@
 //! Measuring the host: one runner, one file a probe, cross-CPU clock check.
+//!
+//! One thread a measured CPU runs the chosen probes in turn, each in its slot of a [cycle](Spec::cycle), so that our own
+//! probes never disturb each other, and pushes [`Sample`]s into a ring. Probes only sample: what a sample means, how often
+//! and against which limit, is for others to say; here are no histograms and no budgets.
+//!
+//! After the start nothing on a probe's path allocates, locks, logs or blocks; a full ring drops the sample and
+//! [counts](Counters::dropped) it. What each probe measures, needs, costs, and does *not* say stands in [`PROBES`].
+
+mod catalogue;
+mod counters;
+mod error;
+mod output;
+mod plan;
+mod runner;
+mod sample;
+mod spec;
+mod timetable;
+mod tools;
+mod waits;
+
+pub mod clock_check;
+pub mod spin_gap;
+pub mod syscall;
+pub mod timer_wakeup;
+
+pub use catalogue::{About, Kind, PROBES, UnknownProbe};
+pub use counters::{Counter, Counters};
+pub use error::Error;
+pub use plan::{Plan, Slot};
+pub use runner::{Channel, Feed, ProbeThread, Running, Stopped, start};
+pub use sample::{Flags, Sample};
+pub use spec::{Probe, RtThrottle, Spec};

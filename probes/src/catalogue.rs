@@ -1,0 +1,146 @@
+//! The probes there are: one table that help texts, reports and documentation print.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A probe, by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// How late a sleeping thread wakes.
+    TimerWakeup,
+    /// How long a running thread is held up.
+    SpinGap,
+    /// How long one system call takes.
+    Syscall,
+}
+
+/// What there is to know about a probe before believing it.
+#[derive(Debug, Clone, Copy)]
+pub struct About {
+    /// Which one.
+    pub kind: Kind,
+    /// As it is written on the command line and in reports.
+    pub name: &'static str,
+    /// Of its samples, once ticks are converted.
+    pub unit: &'static str,
+    /// What one sample is.
+    pub measures: &'static str,
+    /// What it needs to run, and what for.
+    pub needs: &'static str,
+    /// What it costs the measured CPU with default options.
+    pub cost: &'static str,
+    /// What its numbers do not say.
+    pub silent_on: &'static str,
+}
+
+/// Every probe.
+pub const PROBES: [About; 3] = [
+    About {
+        kind: Kind::TimerWakeup,
+        name: "timer-wakeup",
+        unit: "ns",
+        measures: "lateness of a clock_nanosleep to an absolute deadline on CLOCK_MONOTONIC, each missed period included",
+        needs: "nothing; a real-time priority (fifo) for the wake-up of a real-time thread",
+        cost: "one wake-up each interval (1 ms), a few microseconds of CPU time each",
+        silent_on: "what happens between wake-ups; it contains the timer interrupt, the exit from idle (C-states as they \
+                    are in production: nothing holds them off) and the scheduler, not separately",
+    },
+    About {
+        kind: Kind::SpinGap,
+        name: "spin-gap",
+        unit: "ns",
+        measures: "gap between two readings of the clock in a loop that does nothing else, of 500 ns or more",
+        needs: "CPU time: it spins",
+        cost: "its slot of the cycle (10 %) at full load; as a fifo thread under real-time throttling less than 86 %",
+        silent_on: "gaps below the threshold, and slowness that is not a gap (caches, frequency, a busy sibling); its \
+                    quantiles are over gaps, not over time: for a random arrival use the delay law",
+    },
+    About {
+        kind: Kind::Syscall,
+        name: "syscall",
+        unit: "ns",
+        measures: "one getppid, the cheapest real system call, between two fenced readings of the clock",
+        needs: "nothing",
+        cost: "64 calls each 100 ms, some 10 us",
+        silent_on: "any other call; the cost of the two readings is in it (published as the floor, not subtracted)",
+    },
+];
+
+impl Kind {
+    /// Its row of [`PROBES`].
+    #[must_use]
+    pub fn about(self) -> &'static About {
+        PROBES.iter().find(|about| about.kind == self).expect("each kind has a row; a test counts them")
+    }
+
+    /// As it is written on the command line and in reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.about().name
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A word that names no probe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownProbe(String);
+
+impl std::error::Error for UnknownProbe {}
+
+impl fmt::Display for UnknownProbe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = PROBES.map(|about| about.name);
+        write!(f, "{:?} is no probe; ", self.0)?;
+        match units::nearest(&self.0, names) {
+            Some(name) => write!(f, "did you mean {name}?"),
+            None => write!(f, "there are {}", names.join(", ")),
+        }
+    }
+}
+
+impl FromStr for Kind {
+    type Err = UnknownProbe;
+
+    fn from_str(text: &str) -> Result<Self, UnknownProbe> {
+        let row = PROBES.iter().find(|about| about.name == text);
+        row.map(|about| about.kind).ok_or_else(|| UnknownProbe(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: &str) {
+        let got = match text.parse::<Kind>() {
+            Ok(kind) => format!("{kind:?}"),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(got, expected);
+    }
+
+    #[test]
+    fn names() {
+        check("spin-gap", "SpinGap");
+        check("spin-gp", "\"spin-gp\" is no probe; did you mean spin-gap?");
+        check("hop", "\"hop\" is no probe; there are timer-wakeup, spin-gap, syscall");
+        check("", "\"\" is no probe; there are timer-wakeup, spin-gap, syscall");
+    }
+
+    #[test]
+    fn each_kind_has_a_row_that_says_something() {
+        for kind in [Kind::TimerWakeup, Kind::SpinGap, Kind::Syscall] {
+            let about = kind.about();
+            assert_eq!(about.name.parse(), Ok(kind));
+            for text in [about.unit, about.measures, about.needs, about.cost, about.silent_on] {
+                assert!(!text.is_empty() && !text.contains("  "), "{kind}: {text:?}");
+            }
+        }
+    }
+}

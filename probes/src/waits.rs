@@ -1,0 +1,140 @@
+//! Was the thread switched out, and for how long? The kernel's own account, asked only after something long.
+//!
+//! The kernel adds up the time a thread was ready to run and did not (`run_delay`). It costs 300 ns to read, so it is read
+//! when a sample is long enough to be a stall, and the difference to the reading before is the evidence, less whatever
+//! shorter samples in between may account for: what remains was spent waiting *during this sample*. A reading also comes
+//! when those shorter samples add up to a stall, so that the deduction stays below one.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use clock::Clock;
+use units::{Nanos, Ticks};
+
+use crate::Flags;
+
+/// The calling thread's scheduler statistics.
+///
+/// Format: "93399 71906 2": ns on the CPU, ns waiting for it, times it got it (Documentation/scheduler/sched-stats.rst). All
+/// three are 0 on a kernel that does not count; the first also in a thread that has not met a timer tick yet.
+const SCHEDSTAT: &str = "/proc/thread-self/schedstat";
+
+/// Two of 2^64 and a count: 20 digits each.
+const SCHEDSTAT_BYTES: usize = 64;
+
+/// The account of the thread that opened it.
+pub struct Waits {
+    schedstat: Option<File>,
+    clock: Clock,
+    /// Samples of this length are asked about.
+    long: Ticks,
+    /// The reading before.
+    waited: Nanos,
+    /// Time since then that no reading accounts for, in samples too short to be asked about.
+    short: Ticks,
+}
+
+impl Waits {
+    /// The account of the calling thread. Where the kernel keeps none, samples carry no evidence.
+    pub fn of_this_thread(clock: Clock, long: Nanos) -> Self {
+        let schedstat = File::open(SCHEDSTAT).ok();
+        let mut waits =
+            Self { schedstat, clock, long: clock.to_ticks(long), waited: Nanos::ZERO, short: Ticks(0) };
+        if waits.read().is_none() {
+            waits.schedstat = None;
+        }
+        waits
+    }
+
+    /// Reads the account, so that nothing from before can be evidence.
+    pub fn renew(&mut self) {
+        if let Some(waited) = self.read() {
+            (self.waited, self.short) = (waited, Ticks(0));
+        }
+    }
+
+    /// The evidence for a sample of length `value`, as [`Sample`](crate::Sample) carries it.
+    #[inline]
+    pub fn during(&mut self, value: Ticks) -> (u32, Flags) {
+        if value >= self.long {
+            return self.ask(value);
+        }
+        self.pass_over(value);
+        if self.short >= self.long {
+            self.renew();
+        }
+        (0, Flags::NONE)
+    }
+
+    /// Takes note of time in which the thread may have waited without a sample saying so.
+    #[inline]
+    pub fn pass_over(&mut self, time: Ticks) {
+        self.short += time;
+    }
+
+    #[cold]
+    fn ask(&mut self, value: Ticks) -> (u32, Flags) {
+        let Some(waited) = self.read() else { return (0, Flags::NONE) };
+        let here = waited - self.waited - self.clock.to_nanos(self.short);
+        (self.waited, self.short) = (waited, Ticks(0));
+        let here = here.min(self.clock.to_nanos(value));
+        (u32::try_from(here.0).unwrap_or(u32::MAX), Flags::WAIT_KNOWN)
+    }
+
+    fn read(&self) -> Option<Nanos> {
+        let mut text = [0; SCHEDSTAT_BYTES];
+        let length = self.schedstat.as_ref()?.read_at(&mut text, 0).ok()?;
+        run_delay(text.get(..length)?)
+    }
+}
+
+/// The second number, unless the kernel does not count: whoever asks has got the CPU once.
+fn run_delay(text: &[u8]) -> Option<Nanos> {
+    let mut numbers = std::str::from_utf8(text).ok()?.split_ascii_whitespace().map(str::parse::<u64>);
+    let (waited, times) = (numbers.nth(1)?.ok()?, numbers.next()?.ok()?);
+    (times > 0).then_some(Nanos(waited))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: Option<u64>) {
+        assert_eq!(run_delay(text.as_bytes()), expected.map(Nanos));
+    }
+
+    #[test]
+    fn schedstat() {
+        check("93399 71906 2\n", Some(71906));
+        check("0 715 1\n", Some(715)); // a young thread
+        check("0 0 0\n", None); // a kernel that does not count
+        check("93399\n", None);
+        check("", None);
+        check("93399 many 2\n", None);
+    }
+
+    #[test]
+    fn only_long_samples_are_asked_about_and_short_ones_deducted() {
+        let (clock, _) = Clock::mock();
+        let mut waits = Waits::of_this_thread(clock, Nanos::from_micros(10));
+        if waits.schedstat.is_none() {
+            println!("skipped: this kernel keeps no scheduler statistics");
+            return;
+        }
+        assert_eq!(waits.during(Ticks(9_999)), (0, Flags::NONE));
+        assert_eq!(waits.short, Ticks(9_999));
+        waits.pass_over(Ticks(2));
+        assert_eq!(waits.short, Ticks(10_001));
+        assert_eq!(waits.during(Ticks(1)), (0, Flags::NONE));
+        assert_eq!(waits.short, Ticks(0), "together they were a stall, so the account was read anew");
+        // As if the thread had waited 30 us since the last reading, 4 us of it perhaps in short samples.
+        waits.waited = waits.read().unwrap() - Nanos(30_000);
+        let since = waits.read().unwrap() - waits.waited;
+        waits.short = Ticks(4_000);
+        let (waited_ns, flags) = waits.during(Ticks(10_000));
+        assert!(flags.contains(Flags::WAIT_KNOWN));
+        let expected = (since - Nanos(4_000)).min(Nanos(10_000)); // never more than the sample is long
+        assert!(u64::from(waited_ns) >= expected.0, "{waited_ns} ns of {since}");
+    }
+}
