@@ -2,10 +2,10 @@
 //!
 //! A fixed range and precision for every histogram in quell, so that any two merge bucket by bucket and
 //! nothing is lost. Two significant digits over 0 ns to 68.7 s are 3,840 buckets, 30 KiB; a quantile reads at
-//! most 1/128 = 0.78 % high, never low. Three digits would be 0.1 % for 216 KiB: with ten window slots, a
-//! total and two snapshots for each of six channels that is 16.8 MiB in place of 2.3 MiB, the whole memory
-//! budget of the agent, for a precision no budget uses, because budgets count exactly
-//! ([`crate::Exceedances`]).
+//! most 1/128 = 0.78 % high, never low. Three digits would be 0.1 % for 216 KiB. A channel has fifteen (ten
+//! window slots, the total of what has ended, two snapshots of two), so six channels take 2.6 MiB, and would
+//! take 19 MiB: more than all the memory the agent may use, for a precision no budget needs, because budgets
+//! count exactly ([`crate::Exceedances`]).
 //!
 //! What the bucket array cannot hold is kept beside it: minimum, maximum and sum are exact. A value beyond
 //! the range is counted in the last bucket *and* in [`Histogram::overflow`]: ranks stay right, a quantile
@@ -384,6 +384,15 @@ mod tests {
         }
         let mut random = Random(2);
         check_against_sorted((0..10_000_000).map(|_| random.heavy()).collect());
+    }
+
+    #[test]
+    fn the_range_is_what_the_memory_budget_reckons_with() {
+        let buckets = Histogram::new().buckets;
+        assert_eq!(
+            (buckets.distinct_values() * size_of::<u64>(), buckets.is_auto_resize()),
+            (30 << 10, false)
+        );
     }
 
     #[test]

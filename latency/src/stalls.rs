@@ -257,6 +257,11 @@ mod tests {
                 stalls.newest().flat_map(|s| (s.at.0..(s.at + s.duration).0).map(|t| (s.cpu.0, t))).collect();
             prop_assert_eq!(kept.len(), covered.len()); // no nanosecond twice
             prop_assert!(kept.iter().all(|t| covered.contains(t)));
+            let mut longest: Vec<Nanos> = stalls.newest().map(|s| s.duration).collect();
+            longest.sort_unstable_by(|a, b| b.cmp(a));
+            longest.truncate(STALLS_WORST_KEPT);
+            // Each of them once, and as long as it has grown.
+            prop_assert_eq!(stalls.worst().map(|s| s.duration).collect::<Vec<_>>(), longest);
         }
     }
 }

@@ -85,22 +85,24 @@ mod tests {
     use super::*;
 
     const S: Nanos = Nanos::from_secs(1);
+    const START: Nanos = Nanos::from_secs(1_000);
 
     fn window() -> Window {
-        Window::new(S, 3, Nanos(0))
+        Window::new(S, 3, START)
     }
 
-    /// Count in view, span covered, and count in all after `ticks` (at, latencies recorded after the tick).
+    /// Count in view, milliseconds covered, and count in all, after `events`: (ms since the start, latencies
+    /// recorded).
     #[track_caller]
     fn check(events: &[(u64, u64)], now_ms: u64, span: Nanos, expected: (u64, u64, u64)) {
         let mut window = window();
         for (at_ms, samples) in events {
-            window.tick(Nanos::from_millis(*at_ms));
+            window.tick(START + Nanos::from_millis(*at_ms));
             (0..*samples).for_each(|_| window.record(Nanos(500)));
         }
         let (mut view, mut total) = (Histogram::new(), Histogram::new());
         view.record(Nanos(1)); // whatever it held is replaced
-        let now = Nanos::from_millis(now_ms);
+        let now = START + Nanos::from_millis(now_ms);
         window.tick(now);
         let covered = window.view(span, now, &mut view);
         window.total(&mut total);
