@@ -1,2 +1,38 @@
 //! The command on the host.
-fn main() {}
+//!
+//! `main` dispatches and turns the outcome into an exit code; every subcommand is one file below `cmd`. stdout is data,
+//! stderr is messages. A reader that goes away (a closed pipe) is no failure.
+
+mod cli;
+mod client;
+mod cmd;
+mod failure;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use report::Exit;
+
+fn main() -> ExitCode {
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(help_or_usage) => {
+            let _ = help_or_usage.print();
+            return if help_or_usage.use_stderr() { Exit::Usage.into() } else { Exit::Yes.into() };
+        }
+    };
+    let outcome = match cli.command {
+        cli::Command::Up(options) => cmd::up::run(&options),
+        cli::Command::Agent(options) => cmd::agent::run(&options),
+        cli::Command::Report(options) => cmd::read::report(&options),
+        cli::Command::Budgets(options) => cmd::read::budgets(&options),
+        cli::Command::Stalls(options) => cmd::read::stalls(&options),
+        cli::Command::Tune(options) => cmd::tune::run(&options),
+        cli::Command::Config(options) => cmd::config::run(&options),
+    };
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(error) => failure::tell(&error).into(),
+    }
+}

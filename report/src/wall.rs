@@ -22,6 +22,19 @@ pub fn wall_time_now() -> WallTime {
 }
 
 impl WallTime {
+    /// Seconds since 1970, as journals keep them; the latest time there is, when that is nearer.
+    #[must_use]
+    pub fn from_unix_s(seconds: u64) -> Self {
+        let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+        Self(Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX))
+    }
+
+    /// Whole seconds since 1970; zero for a clock that stands before that.
+    #[must_use]
+    pub fn unix_s(self) -> u64 {
+        u64::try_from(self.0.as_second()).unwrap_or(0)
+    }
+
     /// This long before; the earliest time there is, if that is nearer.
     #[must_use]
     pub fn before(self, span: Nanos) -> Self {

@@ -1,0 +1,199 @@
+//! The control loop: sockets, signals and the service manager, on one current-thread runtime.
+//!
+//! It has no timer of its own: between requests, signals and budget events it sleeps, so that a quiet agent wakes nobody.
+//! Start-up is one list, shut-down is that list backwards.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use config::Mistakes;
+use host::Root;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::collector::BudgetEvent;
+use crate::desk::Desk;
+use crate::measuring::{Measuring, StartError};
+use crate::notify;
+use crate::settings::Settings;
+use crate::socket::{Answers, BindError, Bound, routes, serve};
+use crate::watchdog::Watchdog;
+
+/// How the daemon is started.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Its configuration.
+    pub config: PathBuf,
+    /// Whether a person named that file, so that its absence is a mistake.
+    pub config_required: bool,
+    /// The report socket, instead of the configured one.
+    pub socket: Option<PathBuf>,
+}
+
+/// Why the daemon did not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration is wrong.
+    #[error("{0}")]
+    Settings(Mistakes),
+    /// The report socket is taken or cannot be made.
+    #[error(transparent)]
+    Socket(#[from] BindError),
+    /// Measuring could not begin.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The system refused something the control loop is made of.
+    #[error("cannot {what}: {cause}")]
+    System {
+        /// What was asked.
+        what: &'static str,
+        /// The system's reason.
+        cause: std::io::Error,
+    },
+}
+
+fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> Error {
+    move |cause| Error::System { what, cause }
+}
+
+/// Runs the daemon until SIGTERM or SIGINT.
+///
+/// # Errors
+/// [`Error`] when it could not start; once it serves, it ends well.
+pub fn run(options: &Options) -> Result<(), Error> {
+    // 1. What to do. 2. The right to do it here. 3. The service manager's ear. 4. Measuring. 5. Memory, locked when every
+    // thread exists. 6. The loop.
+    let settings = read_settings(options)?;
+    let bound = Bound::take(options.socket.as_deref().unwrap_or(&settings.socket))?;
+    let watchdog =
+        Watchdog::from_environment().map_err(system("reach the service manager's watchdog socket"))?;
+    let measuring = Measuring::start(&settings, &Root::system(), watchdog)?;
+    measuring.lock_memory();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(system("create the event loop"))?;
+    let measuring = runtime.block_on(serve_until_stopped(options, settings, &bound, Arc::new(measuring)))?;
+    drop(runtime); // open connections end here
+    notify::stopping();
+    measuring.stop();
+    drop(bound);
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn read_settings(options: &Options) -> Result<Settings, Error> {
+    Settings::read(&options.config, options.config_required)
+        .map(|(settings, _)| settings)
+        .map_err(Error::Settings)
+}
+
+async fn serve_until_stopped(
+    options: &Options,
+    mut settings: Settings,
+    bound: &Bound,
+    measuring: Arc<Measuring>,
+) -> Result<Arc<Measuring>, Error> {
+    let desk = Arc::new(Desk::new(measuring));
+    let listener = bound.listener().map_err(system("share the report socket with the event loop"))?;
+    let mut terminate = on(SignalKind::terminate())?;
+    let mut interrupt = on(SignalKind::interrupt())?;
+    let mut hangup = on(SignalKind::hangup())?;
+    let answers = Arc::new(Answers::default());
+    let mut server = tokio::spawn(serve(listener, routes(desk.clone()), answers));
+    let status = status(&desk.measuring());
+    tracing::info!(socket = %bound.path().display(), status, "serving");
+    notify::ready(&status);
+    loop {
+        let measuring = desk.measuring();
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => reload(options, &mut settings, &desk),
+            () = measuring.bell() => tell(&measuring),
+            ended = &mut server => {
+                let cause = match ended {
+                    Ok(Err(cause)) => cause,
+                    Ok(Ok(never)) => match never {},
+                    Err(panic) => std::io::Error::other(panic),
+                };
+                return Err(system("serve the report socket")(cause));
+            }
+        }
+    }
+    server.abort();
+    Ok(desk.measuring())
+}
+
+fn on(kind: SignalKind) -> Result<Signal, Error> {
+    signal(kind).map_err(system("listen for signals"))
+}
+
+/// Logs the changes of budgets that are waiting, and renews the status line.
+fn tell(measuring: &Measuring) {
+    for BudgetEvent { watched, transition } in measuring.events() {
+        let Some((key, budget)) = measuring.watched(watched) else { continue };
+        let (from, to) = (transition.from, transition.to);
+        let seen = transition.seen;
+        let line = format!(
+            "budget {} ({} {budget}) on CPU {}: {from} -> {to}",
+            budget.name, budget.channel, key.cpu
+        );
+        if transition.is_new_breach() {
+            tracing::warn!(samples = seen.samples, exceeded = seen.exceeded, "{line}");
+        } else {
+            tracing::info!(samples = seen.samples, exceeded = seen.exceeded, "{line}");
+        }
+        measuring.note(watched, to);
+    }
+    notify::status(&status(measuring));
+}
+
+/// The line for `systemctl status`.
+fn status(measuring: &Measuring) -> String {
+    let (breached, budgets) = measuring.breached();
+    format!("measuring CPUs {}; {} of {budgets} budgets breached", measuring.measured(), breached)
+}
+
+/// Takes on a changed configuration, all of it or nothing.
+///
+/// Everything that can be wrong with it is found before anything is stopped. What was measured so far belongs to the old
+/// settings: a change begins new windows.
+fn reload(options: &Options, settings: &mut Settings, desk: &Desk) {
+    notify::reloading();
+    let outcome = match take_on(options, settings, desk) {
+        Ok(line) => line,
+        Err(error) => {
+            tracing::error!("configuration not taken on, the old one stays: {error}");
+            "new configuration refused, the old one stays (see the log)".to_owned()
+        }
+    };
+    notify::ready(&format!("{}; {outcome}", status(&desk.measuring())));
+}
+
+fn take_on(options: &Options, settings: &mut Settings, desk: &Desk) -> Result<String, Error> {
+    let mut wanted = read_settings(options)?;
+    let socket_moved = options.socket.is_none() && wanted.socket != settings.socket;
+    if socket_moved {
+        tracing::warn!(path = %wanted.socket.display(), "report.socket takes effect at the next start");
+        wanted.socket = settings.socket.clone();
+    }
+    if wanted == *settings {
+        return Ok("configuration read again, nothing changed".to_owned());
+    }
+    let former = desk.measuring();
+    let root = Root::system();
+    let ready = former.prepare(&wanted, &root)?;
+    let watchdog = former.stop();
+    let measuring = ready.start(watchdog)?;
+    desk.switch(Arc::new(measuring));
+    *settings = wanted;
+    tracing::info!("configuration taken on, windows begin anew");
+    Ok("configuration taken on".to_owned())
+}
+
+/// Whether `path` is the built-in place of the configuration, whose absence is no mistake.
+#[must_use]
+pub fn is_default_config(path: &Path) -> bool {
+    path == Path::new("/etc/quell/quell.toml")
+}

@@ -1,0 +1,154 @@
+//! What the host is, read once at start: the ground on which CPUs and clock are chosen, and what the report names.
+//!
+//! A fact that cannot be read is not an error here: it becomes a line in [`Facts::missing`] that says what is lost and how
+//! to allow it. Only what nothing can be done without (which CPUs exist) stops the start.
+
+use host::Root;
+use host::boot::Boot;
+use host::clocksource::Clocksource;
+use host::cpuinfo::CpuInfo;
+use host::cpus::Cpus;
+use host::rt::Throttling;
+use host::stat;
+use host::threads;
+use report::Missing;
+use units::{CpuId, CpuSet};
+
+use crate::placement::Topology;
+
+/// A fact that the host or our rights do not give: what, why, and what would allow it.
+pub fn missing(what: &str, why: &dyn ToString, fix: &str) -> Missing {
+    Missing { what: what.to_owned(), why: why.to_string(), fix: Some(fix.to_owned()) }
+}
+
+/// The host at start.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// Name, boot and kernel; `None` when `/proc` does not tell.
+    pub boot: Option<Boot>,
+    /// For the choice of CPUs.
+    pub topology: Topology,
+    /// For the choice of the clock.
+    pub clock: clock::Facts,
+    /// What real-time threads may run before they are stopped; `None` when unknown or not throttled.
+    pub rt_throttle: Option<Throttling>,
+    /// Whether this is a virtual machine, where tails belong to the hypervisor.
+    pub is_virtual: Option<bool>,
+    /// What could not be had.
+    pub missing: Vec<Missing>,
+}
+
+impl Facts {
+    /// Reads the host below `root`. `meanwhile` is called once, between two readings of CPU use, and should take a tenth of
+    /// a second: calibrating the clock, for which it is given what is known of it, is just that.
+    ///
+    /// # Errors
+    /// The CPU list cannot be read: there is nothing to measure on.
+    pub fn read(root: &Root, meanwhile: impl FnOnce(&clock::Facts)) -> Result<Self, host::Error> {
+        let mut gaps = Vec::new();
+        let cpus = Cpus::read(root)?;
+        let isolated = cpus.isolated.union(cpus.nohz_full.as_ref().unwrap_or(&CpuSet::empty()));
+        let allowed = threads::allowed_cpus().unwrap_or_else(|_| cpus.online.clone());
+        let cpuinfo = CpuInfo::read(root)
+            .map_err(|why| {
+                gaps.push(missing("processor flags", &why, "mount /proc without hidepid restrictions"));
+            })
+            .ok();
+        let clock = clock_facts(root, cpuinfo.as_ref());
+        let busy = busy_shares(root, &isolated, || meanwhile(&clock), &mut gaps);
+        let boot = Boot::read(root)
+            .map_err(|why| {
+                gaps.push(missing("host name and boot id", &why, "mount /proc/sys"));
+            })
+            .ok();
+        let rt_throttle = Throttling::read(root)
+            .map_err(|why| {
+                gaps.push(missing("real-time throttling", &why, "mount /proc/sys"));
+            })
+            .ok();
+        Ok(Self {
+            boot,
+            topology: Topology { online: cpus.online, allowed, isolated, busy },
+            clock,
+            rt_throttle,
+            is_virtual: cpuinfo.and_then(|info| info.is_virtual()),
+            missing: gaps,
+        })
+    }
+
+    /// The host's name, for reports.
+    #[must_use]
+    pub fn hostname(&self) -> &str {
+        self.boot.as_ref().map_or("unknown", |boot| boot.hostname.as_str())
+    }
+}
+
+fn clock_facts(root: &Root, cpuinfo: Option<&CpuInfo>) -> clock::Facts {
+    let source = Clocksource::read(root).ok();
+    clock::Facts {
+        constant_tsc: cpuinfo.and_then(|info| info.has("constant_tsc")),
+        nonstop_tsc: cpuinfo.and_then(|info| info.has("nonstop_tsc")),
+        current_clocksource: source.as_ref().map(|source| source.current.clone()),
+        available_clocksource: source.map(|source| source.available.join(" ")),
+        ..clock::Facts::of_this_cpu()
+    }
+}
+
+/// How busy each isolated CPU is over the time that `wait` takes.
+fn busy_shares(
+    root: &Root,
+    isolated: &CpuSet,
+    wait: impl FnOnce(),
+    gaps: &mut Vec<Missing>,
+) -> Vec<(CpuId, f64)> {
+    if isolated.is_empty() {
+        wait();
+        return Vec::new();
+    }
+    let before = stat::per_cpu(root);
+    wait();
+    match (before, stat::per_cpu(root)) {
+        (Ok(before), Ok(after)) => isolated
+            .iter()
+            .filter_map(|cpu| Some((cpu, after.get(&cpu)?.shares_since(before.get(&cpu)?)?.busy)))
+            .collect(),
+        (Err(why), _) | (_, Err(why)) => {
+            gaps.push(missing(
+                "whether an application spins on the isolated CPUs",
+                &why,
+                "make /proc/stat readable",
+            ));
+            Vec::new()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_host_is_read_and_an_empty_tree_is_refused() {
+        let facts = Facts::read(&Root::system(), |_| ()).unwrap();
+        assert!(!facts.topology.online.is_empty());
+        assert_ne!(facts.hostname(), "");
+        let dir = tempfile::tempdir().unwrap();
+        assert!(Facts::read(&Root::at(dir.path()), |_| ()).is_err());
+    }
+
+    #[test]
+    fn what_is_hidden_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let cpu = dir.path().join("sys/devices/system/cpu");
+        std::fs::create_dir_all(&cpu).unwrap();
+        for name in ["possible", "present", "online", "offline", "isolated"] {
+            let text = if matches!(name, "offline" | "isolated") { "\n" } else { "0-1\n" };
+            std::io::Write::write_all(&mut std::fs::File::create(cpu.join(name)).unwrap(), text.as_bytes())
+                .unwrap();
+        }
+        let facts = Facts::read(&Root::at(dir.path()), |_| ()).unwrap();
+        assert_eq!(facts.hostname(), "unknown");
+        assert_eq!(facts.is_virtual, None);
+        assert_eq!(facts.missing.len(), 3, "{:?}", facts.missing);
+    }
+}

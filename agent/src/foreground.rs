@@ -1,0 +1,103 @@
+//! Measuring in the foreground, as `quell up` does: the daemon's threads without its sockets.
+
+use std::time::Duration;
+
+use host::Root;
+use report::{Report, wall_time_now};
+use tokio::signal::unix::{SignalKind, signal};
+use units::Nanos;
+
+use crate::measuring::{Measuring, StartError};
+use crate::reporter::{self, Own, Wanted};
+use crate::settings::Settings;
+
+/// How long, and what is shown meanwhile.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Measure for this long; `None` is until SIGINT or SIGTERM.
+    pub for_: Option<Nanos>,
+    /// Show a report about the last seconds this often; `None` shows nothing until the end.
+    pub live_every: Option<Nanos>,
+    /// Whether the last report holds histograms.
+    pub hist: bool,
+}
+
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Measuring could not begin.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The system refused something the loop is made of.
+    #[error("cannot {what}: {cause}")]
+    System {
+        /// What was asked.
+        what: &'static str,
+        /// The system's reason.
+        cause: std::io::Error,
+    },
+    /// The collector ended by itself; a panic, which says why on stderr.
+    #[error("the collector ended before it was asked to")]
+    Collector,
+}
+
+/// A live report is about this much of the past.
+const LIVE_SPAN: Nanos = Nanos::from_secs(2);
+
+/// Measures with `settings`, calling `show` now and then, and returns the report about all of it.
+///
+/// # Errors
+/// [`Error`]; nothing runs then.
+pub fn run(settings: &Settings, options: &Options, show: impl FnMut(&Report)) -> Result<Report, Error> {
+    let system = |what| move |cause| Error::System { what, cause };
+    let root = Root::system();
+    let measuring = Measuring::start(settings, &root, None)?;
+    measuring.lock_memory();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(system("create the event loop"))?;
+    let ended = runtime.block_on(until_ended(&measuring, options, &root, show));
+    let last = ended.and_then(|()| runtime.block_on(report(&measuring, &root, None, options.hist)));
+    measuring.stop();
+    last
+}
+
+async fn until_ended(
+    measuring: &Measuring,
+    options: &Options,
+    root: &Root,
+    mut show: impl FnMut(&Report),
+) -> Result<(), Error> {
+    let listen = |kind| signal(kind).map_err(|cause| Error::System { what: "listen for signals", cause });
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut terminate = listen(SignalKind::terminate())?;
+    // A hundred years stand for no end: the timer wheel holds no more.
+    let for_ = options.for_.map_or(Duration::from_secs(3_155_760_000), Duration::from);
+    let end = tokio::time::sleep(for_);
+    tokio::pin!(end);
+    loop {
+        let next = options.live_every.map_or(for_, Duration::from);
+        tokio::select! {
+            () = &mut end => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = terminate.recv() => return Ok(()),
+            () = tokio::time::sleep(next), if options.live_every.is_some() => {
+                show(&report(measuring, root, Some(LIVE_SPAN), false).await?);
+            }
+        }
+    }
+}
+
+async fn report(
+    measuring: &Measuring,
+    root: &Root,
+    span: Option<Nanos>,
+    hist: bool,
+) -> Result<Report, Error> {
+    let answer = measuring.ask(span).ok_or(Error::Collector)?;
+    let snapshot = answer.await.map_err(|_| Error::Collector)?;
+    let own = Own::read(root);
+    Ok(reporter::report(&measuring.ground(), &snapshot, &own, Wanted { span, hist }, wall_time_now()))
+}

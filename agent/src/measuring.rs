@@ -1,0 +1,343 @@
+//! What measures: clock, probe threads, collector; started as one list and stopped backwards.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::JoinHandle;
+
+use clock::{Calibration, Clock};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use host::Root;
+use host::threads::{self, Policy, Role};
+use latency::{Budget, Layout, Stalls, State, Watch};
+use probes::{Channel, Feed, Running};
+use report::{ClockReport, wall_time_now};
+use tokio::sync::{Notify, oneshot};
+use units::{CpuSet, Nanos};
+
+use crate::collector::{BudgetEvent, Collector, EVENTS_MAX, Events, Lag, REQUESTS_MAX, Request, Watched};
+use crate::facts::Facts;
+use crate::placement::{self, Placement, PlacementError};
+use crate::reporter::Ground;
+use crate::settings::Settings;
+use crate::snapshot::Snapshot;
+use crate::sources;
+use crate::watchdog::Watchdog;
+
+/// Why measuring could not begin. Nothing runs then.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The host does not show its CPUs.
+    #[error(transparent)]
+    Host(#[from] host::Error),
+    /// No CPU can be measured.
+    #[error(transparent)]
+    Placement(#[from] PlacementError),
+    /// A budget cannot be judged with these settings.
+    #[error("{}", .0.join("\n"))]
+    Budgets(Vec<String>),
+    /// The probes could not be started.
+    #[error(transparent)]
+    Probes(#[from] probes::Error),
+    /// The collector could not be started.
+    #[error("cannot start the collector: {0}")]
+    Collector(std::io::Error),
+}
+
+/// Everything that was found to be right before anything is started.
+#[derive(Debug)]
+pub struct Prepared {
+    settings: Settings,
+    facts: Facts,
+    placement: Placement,
+    timing: Option<Timing>,
+}
+
+/// The clock, and what is known of it.
+#[derive(Debug, Clone)]
+struct Timing {
+    clock: Clock,
+    report: ClockReport,
+    calibration: Option<Calibration>,
+}
+
+/// What the collector is built from.
+struct Parts {
+    ground: Ground,
+    calibration: Option<Calibration>,
+    running: Running,
+    feeds: Vec<Feed>,
+    watched: Vec<Watched>,
+}
+
+/// A running measurement.
+#[derive(Debug)]
+pub struct Measuring {
+    ground: Ground,
+    calibration: Option<Calibration>,
+    checked: OnceLock<bool>,
+    not_locked: OnceLock<Option<String>>,
+    states: Vec<AtomicU8>,
+    requests: Sender<Request>,
+    events: Receiver<BudgetEvent>,
+    bell: Arc<Notify>,
+    stop: Arc<AtomicBool>,
+    threads: Mutex<Option<(Running, JoinHandle<Collector>)>>,
+}
+
+/// A calibration is checked against one this many times as long; shorter would prove little.
+const CHECK_FACTOR: u64 = 10;
+
+impl Measuring {
+    /// Finds out what can be measured here with `settings`, and starts it.
+    ///
+    /// # Errors
+    /// [`StartError`], with nothing left running.
+    pub fn start(settings: &Settings, root: &Root, watchdog: Option<Watchdog>) -> Result<Self, StartError> {
+        Prepared::new(settings, root, None)?.start(watchdog)
+    }
+
+    /// Checks `settings` against this host without disturbing what runs; the clock is kept.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn prepare(&self, settings: &Settings, root: &Root) -> Result<Prepared, StartError> {
+        let Ground { time, clock, .. } = &self.ground;
+        let timing = Timing { clock: *time, report: clock.clone(), calibration: self.calibration.clone() };
+        Prepared::new(settings, root, Some(timing))
+    }
+
+    /// Asks the collector for a snapshot of the last `span`; `None` when it has ended or too many are asked for already.
+    #[must_use]
+    pub fn ask(&self, span: Option<Nanos>) -> Option<oneshot::Receiver<Box<Snapshot>>> {
+        let room = Snapshot::with_room(
+            self.ground.channels.len(),
+            self.ground.cpus.len(),
+            self.ground.watched.len(),
+        );
+        let (reply, answer) = oneshot::channel();
+        let request = Request { snapshot: Box::new(room), span: span.unwrap_or(Nanos::MAX), reply };
+        self.requests.try_send(request).ok().map(|()| answer)
+    }
+
+    /// What a report needs beside a snapshot, as of now.
+    #[must_use]
+    pub fn ground(&self) -> Ground {
+        let mut ground = self.ground.clone();
+        ground.not_locked = self.not_locked.get().cloned().flatten();
+        ground.clock.checked = self.check_clock();
+        ground
+    }
+
+    /// Whether the clock's rate, measured over the time since the start, lies within the bound that was stated after
+    /// the calibration. Answered once it can be, and then for good: a clock that failed does not become right again.
+    fn check_clock(&self) -> Option<bool> {
+        let calibration = self.calibration.as_ref()?;
+        if let Some(known) = self.checked.get() {
+            return Some(*known);
+        }
+        let longer = calibration.extended().ok()?;
+        if longer.span() < calibration.span().times(CHECK_FACTOR) {
+            return None;
+        }
+        Some(*self.checked.get_or_init(|| calibration.check(&longer).holds()))
+    }
+
+    /// Locks the process's memory, now that every thread exists; a refusal is kept for the report.
+    pub fn lock_memory(&self) {
+        let _ = self.not_locked.set(threads::lock_memory().err().map(|cause| cause.to_string()));
+    }
+
+    /// Returns when a budget has changed its state since the last call.
+    pub async fn bell(&self) {
+        self.bell.notified().await;
+    }
+
+    /// The changes not told yet.
+    pub fn events(&self) -> impl Iterator<Item = BudgetEvent> + '_ {
+        self.events.try_iter()
+    }
+
+    /// What a watched budget is about.
+    #[must_use]
+    pub fn watched(&self, index: usize) -> Option<(Channel, &Budget)> {
+        let (channel, budget) = self.ground.watched.get(index)?;
+        Some((self.ground.channels[*channel], budget))
+    }
+
+    /// Remembers that a watched budget is now in `state`, for the status line.
+    pub fn note(&self, index: usize, state: State) {
+        if let Some(known) = self.states.get(index) {
+            known.store(u8::from(state.is_breach()), Ordering::Relaxed); // one thread writes and reads it
+        }
+    }
+
+    /// How many budgets are breached, of how many.
+    #[must_use]
+    pub fn breached(&self) -> (usize, usize) {
+        let breached = self.states.iter().filter(|state| state.load(Ordering::Relaxed) == 1).count();
+        (breached, self.states.len())
+    }
+
+    /// The CPUs that are measured.
+    #[must_use]
+    pub fn measured(&self) -> &CpuSet {
+        &self.ground.placement.measured
+    }
+
+    /// Ends the probes, then the collector, which drains what they left; hands the watchdog on to a successor.
+    pub fn stop(&self) -> Option<Watchdog> {
+        let (running, collector) = self.threads.lock().ok()?.take()?;
+        let stopped = running.stop();
+        for cpu in stopped.unfinished {
+            tracing::warn!(%cpu, "the probe thread did not end in time: something of higher priority keeps its CPU");
+        }
+        self.stop.store(true, Ordering::Release); // pairs with the load in Collector::run
+        collector.join().ok()?.watchdog
+    }
+}
+
+impl Prepared {
+    fn new(settings: &Settings, root: &Root, known: Option<Timing>) -> Result<Self, StartError> {
+        let problems = settings.infeasible();
+        if !problems.is_empty() {
+            return Err(StartError::Budgets(problems));
+        }
+        // The calibration's wait and the look at busy CPUs want the same kind of time, so one is spent inside the other.
+        let mut started = None;
+        let facts = Facts::read(root, |facts| started = known.is_none().then(|| start_clock(facts)))?;
+        let placement = placement::choose(&facts.topology, settings.cpus.as_ref())?;
+        let spec = sources::spec(settings, placement.measured.clone(), Some(&facts));
+        spec.plan()?;
+        Ok(Self { settings: settings.clone(), facts, placement, timing: known.or(started) })
+    }
+
+    /// Starts the threads: the cross-CPU check while the CPUs are still free, the probes, the collector.
+    ///
+    /// # Errors
+    /// [`StartError`], with nothing left running.
+    pub fn start(self, watchdog: Option<Watchdog>) -> Result<Measuring, StartError> {
+        let Self { settings, facts, placement, timing } = self;
+        let mut timing = timing.unwrap_or_else(|| start_clock(&facts.clock));
+        timing.report.doubts.retain(|_| timing.report.source != "tsc"); // those of pairs are found anew
+        check_skew(&placement.measured, &mut timing);
+        let Timing { clock: time, report: clock, calibration } = timing;
+        let spec = sources::spec(&settings, placement.measured.clone(), Some(&facts));
+        let (running, feeds) = probes::start(&spec, time)?;
+        let refused = running
+            .threads
+            .iter()
+            .filter_map(|thread| Some((thread.role.name.clone(), thread.placement.policy_refused.clone()?)))
+            .collect();
+        let started = time.raw_at(time.now());
+        let watched = watched(&running.channels, &settings.budgets, started);
+        let ground = Ground {
+            time,
+            clock,
+            cpus: feeds.iter().map(|feed| feed.cpu).collect(),
+            channels: running.channels.clone(),
+            watched: watched.iter().map(|w| (w.channel, w.budget.clone())).collect(),
+            refused,
+            not_locked: None,
+            started: (wall_time_now(), started),
+            facts,
+            placement,
+            settings,
+        };
+        start_collector(Parts { ground, calibration, running, feeds, watched }, watchdog)
+    }
+}
+
+/// One watch for each channel that a budget is about.
+fn watched(channels: &[Channel], budgets: &[Budget], now: Nanos) -> Vec<Watched> {
+    let mut watched = Vec::new();
+    for budget in budgets {
+        for (channel, key) in channels.iter().enumerate() {
+            if key.probe.name() == budget.channel.as_str() {
+                watched.push(Watched { budget: budget.clone(), channel, watch: Watch::new(now) });
+            }
+        }
+    }
+    watched
+}
+
+/// The best clock these facts allow, and what the report says of it.
+fn start_clock(facts: &clock::Facts) -> Timing {
+    let wait = |span: Nanos| threads::sleep_until(threads::monotonic_now() + span);
+    let clock::Started { clock, calibration, doubts } = Clock::start(facts, clock::SPAN_DEFAULT, wait);
+    let report = ClockReport {
+        source: clock.source().to_string(),
+        hz: clock.hz(),
+        error_ppb: calibration.as_ref().map(|calibration| u64::from(calibration.error_ppb())),
+        invariant: clock.invariant(),
+        calibrated_over: calibration.as_ref().map(Calibration::span),
+        checked: None,
+        skew_bound: None,
+        doubts,
+    };
+    Timing { clock, report, calibration }
+}
+
+/// Compares the clocks of the measured CPUs while nothing else of ours runs on them.
+fn check_skew(cpus: &CpuSet, timing: &mut Timing) {
+    let mut worst = None;
+    for pair in probes::clock_check::check(cpus, timing.clock) {
+        match pair {
+            Ok(skew) if skew.consistent => worst = worst.max(Some(skew.limit())),
+            Ok(skew) => timing.report.doubts.push(format!(
+                "stamps of CPU {} and CPU {} contradict each other by up to {}",
+                skew.pair.0,
+                skew.pair.1,
+                skew.limit()
+            )),
+            Err(unchecked) => timing.report.doubts.push(unchecked.to_string()),
+        }
+    }
+    timing.report.skew_bound = worst;
+}
+
+fn start_collector(parts: Parts, watchdog: Option<Watchdog>) -> Result<Measuring, StartError> {
+    let Parts { ground, calibration, running, feeds, watched } = parts;
+    let (requests, wanted) = bounded(REQUESTS_MAX);
+    let (queue, events) = bounded(EVENTS_MAX);
+    let bell = Arc::new(Notify::new());
+    let stop = Arc::new(AtomicBool::new(false));
+    let states = watched.iter().map(|_| AtomicU8::new(0)).collect();
+    let collector = Collector {
+        clock: ground.time,
+        feeds,
+        channels: channels(&ground),
+        watched,
+        stall: ground.settings.stall,
+        stalls: Stalls::new(),
+        requests: wanted,
+        events: Events { queue, bell: bell.clone() },
+        watchdog,
+        lag: Lag::default(),
+    };
+    let role = Role {
+        name: "collector".to_owned(),
+        cpus: ground.placement.housekeeping.clone(),
+        policy: Policy::Other,
+    };
+    let stopped = stop.clone();
+    let handle = threads::spawn(role, move |_| collector.run(&stopped)).map_err(StartError::Collector)?;
+    let threads = Mutex::new(Some((running, handle)));
+    let (checked, not_locked) = (OnceLock::new(), OnceLock::new());
+    Ok(Measuring { ground, calibration, checked, not_locked, states, requests, events, bell, stop, threads })
+}
+
+/// The empty channels, each counting the limits of the budgets about it.
+fn channels(ground: &Ground) -> Vec<latency::Channel> {
+    let limits = |index: usize| -> Vec<Nanos> {
+        ground
+            .watched
+            .iter()
+            .filter(|(channel, _)| *channel == index)
+            .map(|(_, budget)| budget.limit)
+            .collect()
+    };
+    let empty = |index| latency::Channel::new(&Layout::default(), &limits(index), ground.started.1);
+    (0..ground.channels.len())
+        .map(|index| empty(index).expect("settings bound the budgets of a channel"))
+        .collect()
+}

@@ -1,0 +1,156 @@
+//! Taking the socket's path: one instance, no race, nothing stale left.
+//!
+//! A lock beside the socket decides who owns the path; the socket file itself cannot, since it outlives a killed process.
+//! The mode comes from the umask at bind, not from a chmod after it, so that there is no moment in which a stranger could
+//! connect.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::sys::stat::{Mode, umask};
+
+/// The socket is for its owner and its group: 0660.
+const SOCKET_UMASK: Mode = Mode::from_bits_truncate(0o117);
+
+/// Why a socket path could not be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Another agent serves it.
+    #[error("{}: another agent (pid {pid}) serves this socket; stop it first, or give this one --socket PATH", path.display())]
+    Busy {
+        /// The socket.
+        path: PathBuf,
+        /// The holder's process id as it wrote it, `?` when it has not yet.
+        pid: String,
+    },
+    /// Something that is not a socket is in the way; it is not removed.
+    #[error("{}: exists and is not a socket; move it away, or give the agent --socket PATH", path.display())]
+    Occupied {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The directory is missing or closed to us, or the path is too long for a socket (107 bytes).
+    #[error("{}: cannot create the report socket: {cause} (the directory comes from tmpfiles.d; else give --socket PATH)", path.display())]
+    Unusable {
+        /// The path.
+        path: PathBuf,
+        /// The system's reason.
+        cause: io::Error,
+    },
+}
+
+/// A listening socket and the right to its path; dropping it removes the socket file and lets go of the lock.
+#[derive(Debug)]
+pub struct Bound {
+    path: PathBuf,
+    listener: UnixListener,
+    _lock: Flock<File>,
+}
+
+impl Bound {
+    /// Takes `path`, removing the socket that a dead agent left there.
+    ///
+    /// Changes the process's umask for the moment of binding, so it belongs before the first thread is spawned.
+    ///
+    /// # Errors
+    /// [`BindError`].
+    pub fn take(path: &Path) -> Result<Self, BindError> {
+        let unusable = |cause| BindError::Unusable { path: path.to_owned(), cause };
+        let lock = lock(path)?;
+        match std::fs::symlink_metadata(path) {
+            Ok(found) if found.file_type().is_socket() => std::fs::remove_file(path).map_err(unusable)?,
+            Ok(_) => return Err(BindError::Occupied { path: path.to_owned() }),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
+            Err(cause) => return Err(unusable(cause)),
+        }
+        let before = umask(SOCKET_UMASK);
+        let bound = UnixListener::bind(path);
+        umask(before);
+        let listener = bound.map_err(unusable)?;
+        listener.set_nonblocking(true).map_err(unusable)?;
+        Ok(Self { path: path.to_owned(), listener, _lock: lock })
+    }
+
+    /// The listener, non-blocking, for the event loop (a duplicate: the path stays ours).
+    ///
+    /// # Errors
+    /// The kernel's refusal to duplicate a descriptor.
+    pub fn listener(&self) -> io::Result<UnixListener> {
+        self.listener.try_clone()
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path); // gone already is as good
+    }
+}
+
+/// Locks `<path>.lock` and writes our process id into it for whoever is refused.
+fn lock(path: &Path) -> Result<Flock<File>, BindError> {
+    let unusable = |cause| BindError::Unusable { path: path.to_owned(), cause };
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let no_follow = OFlag::O_NOFOLLOW.bits();
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(no_follow)
+        .open(name);
+    match Flock::lock(file.map_err(unusable)?, FlockArg::LockExclusiveNonblock) {
+        Ok(mut held) => {
+            held.set_len(0).and_then(|()| write!(held, "{}", std::process::id())).map_err(unusable)?;
+            Ok(held)
+        }
+        Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => {
+            let mut pid = String::new();
+            let told = file.read_to_string(&mut pid).is_ok() && !pid.is_empty();
+            Err(BindError::Busy { path: path.to_owned(), pid: if told { pid } else { "?".to_owned() } })
+        }
+        Err((_, errno)) => Err(unusable(errno.into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn one_owner_and_nothing_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("report.sock");
+        let bound = Bound::take(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
+        let refused = Bound::take(&path).unwrap_err().to_string();
+        assert!(refused.contains(&format!("pid {}", std::process::id())), "{refused}");
+        drop(bound);
+        assert!(!path.exists());
+        Bound::take(&path).unwrap();
+    }
+
+    #[test]
+    fn a_dead_agents_socket_is_replaced_and_anything_else_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("report.sock");
+        drop(UnixListener::bind(&path).unwrap()); // leaves the file, as a killed process does
+        drop(Bound::take(&path).unwrap());
+        std::fs::create_dir(&path).unwrap();
+        assert!(matches!(Bound::take(&path), Err(BindError::Occupied { .. })));
+        let nowhere = dir.path().join("no/such/dir/report.sock");
+        assert!(matches!(Bound::take(&nowhere), Err(BindError::Unusable { .. })));
+    }
+}

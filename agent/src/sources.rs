@@ -1,0 +1,81 @@
+//! From settings to the probes: which ones, how fast, and what each channel can resolve.
+
+use latency::{ChannelFacts, Layout};
+use probes::{Kind, Probe, RtThrottle, Spec, timer_wakeup};
+use units::{CpuSet, Nanos};
+
+use crate::facts::Facts;
+use crate::settings::Settings;
+
+/// The spec that `settings` ask for on `cpus`.
+#[must_use]
+pub fn spec(settings: &Settings, cpus: CpuSet, facts: Option<&Facts>) -> Spec {
+    let probes = settings.probes.iter().map(|kind| match kind {
+        Kind::TimerWakeup => {
+            Probe::TimerWakeup(timer_wakeup::Options { interval: settings.interval, ..Default::default() })
+        }
+        other => Probe::from(*other),
+    });
+    let throttle = facts.and_then(|facts| facts.rt_throttle.as_ref());
+    Spec {
+        policy: settings.policy,
+        probes: probes.collect(),
+        stall: settings.stall,
+        rt_throttle: throttle.map(|found| RtThrottle { runtime: found.runtime, period: found.period }),
+        ..Spec::new(cpus)
+    }
+}
+
+/// What is known of a probe's channel before its first sample: whether a budget can be judged on it follows from that.
+#[must_use]
+pub fn channel_facts(probe: Kind, settings: &Settings, layout: &Layout) -> ChannelFacts {
+    let spec = spec(settings, CpuSet::empty(), None);
+    let sample_period =
+        spec.probes.iter().find(|candidate| candidate.kind() == probe).and_then(|p| sample_period(p, &spec));
+    let kept = layout
+        .counting_slot
+        .times(u64::try_from(layout.counting_slots.saturating_sub(1)).unwrap_or(u64::MAX));
+    ChannelFacts { floor: floor(probe), sample_period, slot: layout.counting_slot, kept }
+}
+
+/// The mean time between samples of a probe with a pace; gaps come when they come.
+fn sample_period(probe: &Probe, spec: &Spec) -> Option<Nanos> {
+    let (in_slot, each) = match probe {
+        Probe::TimerWakeup(options) => (1, options.interval),
+        Probe::Syscall(options) => (u64::from(options.calls), options.interval),
+        Probe::SpinGap(_) => return None,
+    };
+    let slot = if spec.probes.len() == 1 { spec.cycle } else { probe.slot() };
+    let samples = (slot.0 / each.0.max(1)).max(1) * in_slot;
+    Some(Nanos(spec.cycle.0.max(each.0) / samples))
+}
+
+/// The shortest latency a probe can tell from none: two readings of the clock (18 ns measured back to back), and the
+/// threshold for gaps.
+fn floor(probe: Kind) -> Nanos {
+    match probe {
+        Kind::SpinGap => probes::spin_gap::Options::default().threshold,
+        Kind::TimerWakeup | Kind::Syscall => Nanos(20),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(probes: &[Kind], probe: Kind, expected: Option<Nanos>) {
+        let settings = Settings { probes: probes.to_vec(), ..Settings::default() };
+        assert_eq!(channel_facts(probe, &settings, &Layout::default()).sample_period, expected);
+    }
+
+    #[test]
+    fn samples_come_as_often_as_the_cycle_lets_them() {
+        use Kind::{SpinGap, Syscall, TimerWakeup};
+        let all = [TimerWakeup, SpinGap, Syscall];
+        check(&[TimerWakeup], TimerWakeup, Some(Nanos::from_millis(1)));
+        check(&all, TimerWakeup, Some(Nanos::from_micros(1_250))); // 80 of each 100 ms
+        check(&all, Syscall, Some(Nanos(1_562_500))); // 64 each 100 ms
+        check(&all, SpinGap, None); // no pace of its own
+    }
+}

@@ -1,0 +1,220 @@
+//! What can be typed: the one table of commands and flags, from which help comes.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use host::threads::Policy;
+use units::{CpuSet, Nanos};
+
+/// Where the agent answers unless told otherwise.
+pub const REPORT_SOCKET: &str = "/run/quell/report.sock";
+/// Where the agent's configuration stands unless told otherwise.
+pub const CONFIG_FILE: &str = "/etc/quell/quell.toml";
+/// Where the tuning journal stands unless told otherwise.
+pub const STATE_DIR: &str = "/var/lib/quell/keeper";
+
+/// quell: is this host quiet, what is its latency, and why not.
+#[derive(Debug, Parser)]
+#[command(name = "quell", version, arg_required_else_help = true, after_help = EXAMPLES, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  quell up --for 10s                    measure this host now, change nothing
+  quell tune plan --profile balanced    what would be changed, and why
+  quell tune apply --profile balanced   change it; the way back is printed
+  quell report                          ask the running agent
+
+Exit codes: 0 yes, 1 failure, 2 usage, 3 no (drift, breach, unfit), 4 permission, 5 integrity,
+6 peer unreachable, 7 partly done, 8 done but reboot needed, 9 busy, 10 changes pending.";
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Measure this host in the foreground; changes nothing, needs no configuration
+    Up(Box<Up>),
+    /// Run as the daemon that measures and answers on the report socket
+    Agent(Agent),
+    /// Print what the running agent measured
+    Report(Reading),
+    /// Print the running agent's latency budgets; exit 3 when one is breached
+    Budgets(Reading),
+    /// Print the stalls the running agent saw, with their causes
+    Stalls(Reading),
+    /// Plan, apply, verify and roll back the tuning of this host
+    Tune(Tune),
+    /// Check the agent's configuration
+    Config(Config),
+}
+
+/// `quell up`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  quell up                              live table until Ctrl-C, then the full report
+  quell up --for 10s --json             the report as quell.report/1
+  quell up --cpus 3 --probe timer-wakeup --policy fifo:80 --for 1min")]
+pub struct Up {
+    /// Measure for this long, as in 10s; without it until Ctrl-C
+    #[arg(long = "for", value_name = "TIME")]
+    pub for_: Option<Nanos>,
+    /// CPUs to measure, as in 2-3,7; default: the isolated ones, else some of all
+    #[arg(long, value_name = "LIST")]
+    pub cpus: Option<CpuSet>,
+    /// Probe to run, may be repeated: timer-wakeup, spin-gap, syscall; default: all
+    #[arg(long = "probe", value_name = "NAME")]
+    pub probes: Vec<String>,
+    /// Scheduling policy of the probe threads: other, or fifo:1 to fifo:99
+    #[arg(long, value_name = "POLICY", default_value_t = Policy::Other)]
+    pub policy: Policy,
+    /// Period of the timer-wakeup probe
+    #[arg(long, value_name = "TIME", default_value = "1ms")]
+    pub interval: Nanos,
+    /// Samples from this length on are kept as stalls, with their cause
+    #[arg(long, value_name = "TIME", default_value = "50us")]
+    pub stall: Nanos,
+    /// Budget to judge, as in "timer-wakeup p99 <= 50us for 5s"
+    #[arg(long, value_name = "BUDGET")]
+    pub budget: Option<String>,
+    /// Print the report as JSON (quell.report/1)
+    #[arg(long)]
+    pub json: bool,
+    /// Include each channel's histogram in the JSON (HDR V2, base64)
+    #[arg(long, requires = "json")]
+    pub hist: bool,
+}
+
+/// `quell agent`.
+#[derive(Debug, Args)]
+pub struct Agent {
+    /// Configuration file; conf.d/*.toml beside it is read after it
+    #[arg(long, value_name = "FILE", default_value = CONFIG_FILE)]
+    pub config: PathBuf,
+    /// Report socket, instead of the configured one
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+}
+
+/// `quell report`, `budgets`, `stalls`.
+#[derive(Debug, Args)]
+pub struct Reading {
+    /// The agent's report socket
+    #[arg(long, value_name = "PATH", default_value = REPORT_SOCKET)]
+    pub socket: PathBuf,
+    /// Print the answer as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `quell config`.
+#[derive(Debug, Args)]
+pub struct Config {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub verb: ConfigVerb,
+}
+
+/// The verbs of `quell config`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigVerb {
+    /// Check a configuration without using it; every mistake with its line
+    Check {
+        /// The file to check
+        #[arg(long, value_name = "FILE", default_value = CONFIG_FILE)]
+        file: PathBuf,
+    },
+    /// Print every value in force and where it comes from
+    Explain {
+        /// The file to explain
+        #[arg(long, value_name = "FILE", default_value = CONFIG_FILE)]
+        file: PathBuf,
+    },
+}
+
+/// `quell tune`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  quell tune plan --profile balanced        what would change; exit 10 when something would
+  quell tune apply --profile ./my.toml      write it; prints the way back
+  quell tune verify --profile balanced      did each knob take effect; exit 3 when not
+  quell tune rollback                       undo the last apply, --to baseline undoes all")]
+pub struct Tune {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: TuneVerb,
+    /// Where the journal of originals is kept
+    #[arg(long, global = true, value_name = "DIR", default_value = STATE_DIR)]
+    pub state_dir: PathBuf,
+    /// A fixture tree in place of /
+    #[arg(long, global = true, value_name = "DIR", default_value = "/")]
+    pub root: PathBuf,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// The profile of a tune verb.
+#[derive(Debug, Args)]
+pub struct Profile {
+    /// Profile by name (observe, balanced) or file
+    #[arg(long, value_name = "NAME|FILE")]
+    pub profile: String,
+}
+
+/// The verbs of `quell tune`.
+#[derive(Debug, Subcommand)]
+pub enum TuneVerb {
+    /// Show what a profile would change here, and write nothing; exit 10 when something would change
+    Plan {
+        /// Which profile.
+        #[command(flatten)]
+        profile: Profile,
+        /// Print the plan as plain shell lines
+        #[arg(long)]
+        script: bool,
+    },
+    /// Bring the host to a profile; originals are on disk before the first write
+    Apply {
+        /// Which profile.
+        #[command(flatten)]
+        profile: Profile,
+        /// Undo everything when one change fails
+        #[arg(long)]
+        atomic: bool,
+        /// Go on in spite of dangers that the plan names and that may be accepted
+        #[arg(long)]
+        accept_dangers: bool,
+    },
+    /// Check that every knob of a profile took effect; exit 3 when one did not
+    Verify {
+        /// Which profile.
+        #[command(flatten)]
+        profile: Profile,
+    },
+    /// Put original values back; needs no daemon
+    Rollback {
+        /// Back to just after this apply, or `baseline` for every original; default: undo the last apply
+        #[arg(long, value_name = "ID|baseline")]
+        to: Option<String>,
+        /// Also overwrite values that somebody else changed since, and use what is intact of a damaged journal
+        #[arg(long)]
+        force: bool,
+        /// Print what would be written as plain shell lines, and write nothing
+        #[arg(long)]
+        script: bool,
+    },
+    /// Compare the host with what was applied; exit 3 when something changed since
+    Drift,
+    /// List the applies and roll-backs of this host
+    History,
+    /// Explain one knob: what it does, who recommends it, what it may disturb
+    Explain {
+        /// The knob, as in mem.thp; without it, list all
+        knob: Option<String>,
+    },
+}

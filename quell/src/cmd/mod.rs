@@ -1,0 +1,7 @@
+//! One file a subcommand.
+
+pub mod agent;
+pub mod config;
+pub mod read;
+pub mod tune;
+pub mod up;

@@ -1,0 +1,405 @@
+//! `quell tune`: the tuning engine at the command line.
+//!
+//! Here the engine's results become documents and exit codes; nothing is decided. The engine runs in this process, under
+//! the lock of the state directory, whether or not anything else of quell runs.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use host::Root;
+use report::{
+    AppliedChange, ApplyDocument, Change, Danger, DriftDocument, Drifted, Exit, HistoryDocument,
+    PlanDocument, RollbackDocument, Skipped, StatusCounts, Transaction, VerifiedKnob, VerifyDocument,
+    WallTime, text, wall_time_now,
+};
+use sys_tuning::{
+    Agreement, Applied, ApplyOptions, Drift, Engine, Error, History, Outcome, Plan, Profile, RollbackOptions,
+    RollbackTo, RolledBack, Status, Verified, What, registry, script,
+};
+
+use crate::cli::{STATE_DIR, Tune, TuneVerb};
+use crate::failure::Failure;
+use crate::output;
+
+/// Runs a verb.
+pub fn run(options: &Tune) -> Result<Exit, Failure> {
+    match &options.verb {
+        TuneVerb::Plan { profile, script } => plan(options, &profile.profile, *script),
+        TuneVerb::Apply { profile, atomic, accept_dangers } => {
+            let apply = ApplyOptions { atomic: *atomic, accept_dangers: *accept_dangers, at: now() };
+            apply_profile(options, &profile.profile, &apply)
+        }
+        TuneVerb::Verify { profile } => verify(options, &profile.profile),
+        TuneVerb::Rollback { to, force, script } => {
+            let rollback = RollbackOptions { to: rollback_to(to.as_deref())?, force: *force, at: now() };
+            roll_back(options, &rollback, *script)
+        }
+        TuneVerb::Drift => drift(options),
+        TuneVerb::History => history(options),
+        TuneVerb::Explain { knob } => explain(knob.as_deref()),
+    }
+}
+
+fn now() -> u64 {
+    wall_time_now().unix_s()
+}
+
+fn engine(options: &Tune) -> Result<Engine, Failure> {
+    if !options.root.is_dir() {
+        let root = options.root.display();
+        return Err(Failure::new(
+            Exit::Usage,
+            format!("{root}: no such directory (--root names a tree in place of /)"),
+        ));
+    }
+    if options.root != Path::new("/") && options.state_dir == Path::new(STATE_DIR) {
+        let problem = "--root needs --state-dir: the journal of this machine is not that tree's";
+        return Err(Failure::new(Exit::Usage, problem));
+    }
+    Ok(Engine::new(Arc::new(Root::at(&options.root)), &options.state_dir))
+}
+
+fn rollback_to(to: Option<&str>) -> Result<RollbackTo, Failure> {
+    match to {
+        None => Ok(RollbackTo::Last),
+        Some("baseline") => Ok(RollbackTo::Baseline),
+        Some(id) => id.parse().map(RollbackTo::Id).map_err(|_| {
+            Failure::new(
+                Exit::Usage,
+                format!("--to {id}: neither a transaction of `quell tune history` nor baseline"),
+            )
+        }),
+    }
+}
+
+fn plan(options: &Tune, profile: &str, script: bool) -> Result<Exit, Failure> {
+    let plan = engine(options)?.plan(&Profile::load(profile)?)?;
+    if script {
+        output::print(&script::of_plan(&plan))?;
+    } else {
+        let document = plan_document(&plan);
+        show(options, || document.to_json(), || text::plan(&document, &output::style()))?;
+    }
+    Ok(if plan.changes.is_empty() { Exit::Yes } else { Exit::Pending })
+}
+
+fn apply_profile(options: &Tune, profile: &str, apply: &ApplyOptions) -> Result<Exit, Failure> {
+    let engine = engine(options)?;
+    let plan = engine.plan(&Profile::load(profile)?)?;
+    let applied = engine.apply(&plan, apply)?;
+    let document = apply_document(options, &plan, &applied, engine.root().write_count());
+    show(options, || document.to_json(), || text::apply(&document, &output::style()))?;
+    if let Some(why) = &applied.unrecorded {
+        output::tell(&format!(
+            "quell: the end of the transaction is not in the journal: {why}; it can be undone all the same"
+        ));
+    }
+    Ok(match (applied.result, plan.reboot_required) {
+        (Outcome::Done, false) => Exit::Yes,
+        (Outcome::Done, true) => Exit::NeedsReboot,
+        (Outcome::Partly, _) => Exit::Partly,
+        (Outcome::Failed | Outcome::RolledBack, _) => Exit::Failure,
+    })
+}
+
+fn verify(options: &Tune, profile: &str) -> Result<Exit, Failure> {
+    let verified = engine(options)?.verify(&Profile::load(profile)?)?;
+    let document = verify_document(&verified);
+    show(options, || document.to_json(), || text::verify(&document, &output::style()))?;
+    for note in &verified.notes {
+        output::tell(&format!("quell: {note}"));
+    }
+    Ok(match verified.agreement() {
+        Agreement::Yes => Exit::Yes,
+        Agreement::No | Agreement::NothingChecked => Exit::No,
+    })
+}
+
+fn roll_back(options: &Tune, rollback: &RollbackOptions, script: bool) -> Result<Exit, Failure> {
+    let engine = engine(options)?;
+    if script {
+        output::print(&script::shell(&engine.rollback_steps(rollback)?))?;
+        return Ok(Exit::Yes);
+    }
+    let rolled_back = engine.rollback(rollback)?;
+    let document = rollback_document(&rolled_back, rollback.to, engine.root().write_count());
+    show(options, || document.to_json(), || text::rollback(&document, &output::style()))?;
+    for note in [&rolled_back.unrecorded, &rolled_back.damage].into_iter().flatten() {
+        output::tell(&format!("quell: {note}"));
+    }
+    Ok(match rolled_back.result {
+        Outcome::Done | Outcome::RolledBack => Exit::Yes,
+        Outcome::Partly => Exit::Partly,
+        Outcome::Failed => Exit::Failure,
+    })
+}
+
+fn drift(options: &Tune) -> Result<Exit, Failure> {
+    let drift = engine(options)?.drift()?;
+    let document = drift_document(&drift);
+    show(options, || document.to_json(), || text::drift(&document, &output::style()))?;
+    if let Some(id) = drift.interrupted {
+        output::tell(&format!(
+            "quell: transaction {id} was interrupted; `quell tune rollback` undoes what it did"
+        ));
+    }
+    Ok(if drift.drifted.is_empty() && drift.interrupted.is_none() { Exit::Yes } else { Exit::No })
+}
+
+fn history(options: &Tune) -> Result<Exit, Failure> {
+    let history = engine(options)?.history()?;
+    let document = history_document(&history);
+    show(options, || document.to_json(), || text::history(&document, &output::style()))?;
+    match history.damage {
+        Some(damage) => Err(Failure::new(Exit::Integrity, damage)),
+        None => Ok(Exit::Yes),
+    }
+}
+
+fn explain(knob: Option<&str>) -> Result<Exit, Failure> {
+    let Some(id) = knob else {
+        let lines: Vec<String> =
+            registry::all().iter().map(|knob| format!("{:<14} {}", knob.id, first_line(knob.doc))).collect();
+        output::print(&lines.join("\n"))?;
+        return Ok(Exit::Yes);
+    };
+    let Some(knob) = registry::find(id) else {
+        let known = registry::all().iter().map(|knob| knob.id);
+        let hint = units::nearest(id, known)
+            .map_or("see `quell tune explain`".to_owned(), |near| format!("did you mean {near}?"));
+        return Err(Failure::new(Exit::Usage, format!("{id}: no such knob; {hint}")));
+    };
+    let mut lines = vec![format!("{} ({})", knob.id, knob.group), format!("  {}", knob.doc), String::new()];
+    for attribute in knob.attributes {
+        lines.push(format!("  {} ({})", attribute.name, attribute.kind));
+        lines.push(format!("      {}", attribute.doc));
+    }
+    lines.push(String::new());
+    for (what, said) in [("source", knob.source), ("effect", knob.effect), ("undo", knob.undo)] {
+        lines.push(format!("  {what:<8} {said}"));
+    }
+    lines.push(format!("  {:<8} {}; takes hold: {}; needs {}", "changes", knob.blast, knob.when, knob.needs));
+    lines.push(format!("  {:<8} {}", "files", knob.paths.join(", ")));
+    output::print(&lines.join("\n"))?;
+    Ok(Exit::Yes)
+}
+
+fn first_line(doc: &str) -> &str {
+    doc.lines().next().unwrap_or(doc)
+}
+
+fn show(options: &Tune, json: impl Fn() -> String, text: impl Fn() -> String) -> Result<(), Failure> {
+    output::print(&if options.json { json() } else { text() })
+}
+
+/// An empty text is an absent one.
+fn given(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+fn plan_document(plan: &Plan) -> PlanDocument {
+    let change = |change: &sys_tuning::Change| Change {
+        knob: change.knob.to_owned(),
+        attribute: change.attribute.clone(),
+        identity: given(&change.identity),
+        from: given(&change.from),
+        to: change.to.clone(),
+        when: change.when.to_string(),
+        blast: change.blast.to_string(),
+        source: change.source.to_owned(),
+        reason: given(&change.reason),
+    };
+    let danger = |danger: &sys_tuning::Danger| Danger {
+        knob: Some(danger.knob.to_owned()),
+        what: danger.reason.clone(),
+        fix: Some(match danger.may_be_accepted {
+            true => "--accept-dangers goes on in spite of it".to_owned(),
+            false => "ask for less; this is refused in any case".to_owned(),
+        }),
+    };
+    let contradiction = |found: &sys_tuning::Contradiction| Danger {
+        knob: None,
+        what: format!("{}: {}", found.rule, found.reason),
+        fix: None,
+    };
+    PlanDocument {
+        profile: plan.profile.clone(),
+        changes: plan.changes.iter().map(change).collect(),
+        skipped: plan.skipped.iter().map(skipped).collect(),
+        contradictions: plan.contradictions.iter().map(contradiction).collect(),
+        dangers: plan.dangers.iter().map(danger).collect(),
+        reboot_required: plan.reboot_required,
+        ..PlanDocument::default()
+    }
+}
+
+fn skipped(skipped: &sys_tuning::Skipped) -> Skipped {
+    Skipped {
+        knob: skipped.knob.to_owned(),
+        attribute: given(&skipped.attribute),
+        identity: given(&skipped.identity),
+        status: skipped.status.to_string(),
+        reason: given(&skipped.reason),
+    }
+}
+
+fn apply_document(options: &Tune, plan: &Plan, applied: &Applied, writes: u64) -> ApplyDocument {
+    let change = |change: &sys_tuning::Applying| AppliedChange {
+        knob: change.knob.to_owned(),
+        attribute: change.attribute.clone(),
+        identity: given(&change.identity),
+        from: given(&change.from),
+        to: change.to.clone(),
+        status: change.status.to_string(),
+        reason: given(&change.reason),
+    };
+    ApplyDocument {
+        id: applied.id.map(|id| id.to_string()),
+        profile: applied.profile.clone(),
+        changes: applied.changes.iter().map(change).collect(),
+        result: outcome(applied.result, if applied.id.is_some() { "applied" } else { "unchanged" })
+            .to_owned(),
+        writes,
+        reboot_required: plan.reboot_required,
+        way_back: applied.id.map(|_| format!("quell tune rollback{}", elsewhere(options))),
+        ..ApplyDocument::default()
+    }
+}
+
+/// The flags without which the way back would lead somewhere else.
+fn elsewhere(options: &Tune) -> String {
+    let mut flags = String::new();
+    if options.state_dir != Path::new(STATE_DIR) {
+        flags.push_str(&format!(" --state-dir {}", options.state_dir.display()));
+    }
+    if options.root != Path::new("/") {
+        flags.push_str(&format!(" --root {}", options.root.display()));
+    }
+    flags
+}
+
+const fn done_word(what: What) -> &'static str {
+    match what {
+        What::Apply => "applied",
+        What::Rollback => "restored",
+    }
+}
+
+/// The word for what a transaction came to; `done` is the word for all of it.
+const fn outcome(outcome: Outcome, done: &'static str) -> &'static str {
+    match outcome {
+        Outcome::Done => done,
+        Outcome::Partly => "partly",
+        Outcome::Failed => "failed",
+        Outcome::RolledBack => "undone",
+    }
+}
+
+fn verify_document(verified: &Verified) -> VerifyDocument {
+    let knob = |knob: &sys_tuning::Verifying| VerifiedKnob {
+        knob: knob.knob.to_owned(),
+        attribute: knob.attribute.clone(),
+        identity: given(&knob.identity),
+        want: knob.want.clone(),
+        have: knob.have.clone(),
+        effective: match knob.status {
+            Status::Ok => Some(true),
+            Status::NotApplicable | Status::Blocked => None,
+            _ => Some(false),
+        },
+        observed_for_s: knob.observed_for_s,
+        status: knob.status.to_string(),
+        reason: given(&knob.reason),
+        owner: knob.owner.clone(),
+        fix: knob.fix.clone(),
+    };
+    let mut summary = StatusCounts::default();
+    verified.knobs.iter().for_each(|knob| summary.count(knob.status.word()));
+    VerifyDocument {
+        profile: verified.profile.clone(),
+        knobs: verified.knobs.iter().map(knob).collect(),
+        summary,
+        ..VerifyDocument::default()
+    }
+}
+
+fn rollback_document(rolled_back: &RolledBack, to: RollbackTo, writes: u64) -> RollbackDocument {
+    let change = |change: &sys_tuning::Restored| AppliedChange {
+        knob: change.knob.clone(),
+        attribute: change.attribute.clone(),
+        identity: given(&change.identity),
+        from: change.from.clone(),
+        to: change.to.clone(),
+        status: change.status.to_string(),
+        reason: given(&change.reason),
+    };
+    RollbackDocument {
+        id: rolled_back.id.map(|id| id.to_string()),
+        to: Some(match to {
+            RollbackTo::Last => "before the last apply".to_owned(),
+            RollbackTo::Id(id) => format!("transaction {id}"),
+            RollbackTo::Baseline => "baseline".to_owned(),
+        }),
+        changes: rolled_back.changes.iter().map(change).collect(),
+        result: outcome(rolled_back.result, if rolled_back.id.is_some() { "restored" } else { "unchanged" })
+            .to_owned(),
+        writes,
+        ..RollbackDocument::default()
+    }
+}
+
+fn drift_document(drift: &Drift) -> DriftDocument {
+    let drifted = |drifted: &sys_tuning::Drifted| Drifted {
+        knob: drifted.knob.clone(),
+        attribute: drifted.attribute.clone(),
+        identity: given(&drifted.identity),
+        want: Some(drifted.want.clone()),
+        have: drifted.have.clone(),
+        status: drifted.status.to_string(),
+        since: drifted.since.map(WallTime::from_unix_s),
+        by: drifted.by.clone(),
+        reason: given(&drifted.reason),
+    };
+    let mut summary = StatusCounts::default();
+    drift.drifted.iter().for_each(|drifted| summary.count(drifted.status.word()));
+    let checked = u64::try_from(drift.checked).unwrap_or(u64::MAX);
+    summary.ok = checked.saturating_sub(u64::try_from(drift.drifted.len()).unwrap_or(0));
+    DriftDocument {
+        profile: drift.profile.clone(),
+        drifted: drift.drifted.iter().map(drifted).collect(),
+        summary,
+        ..DriftDocument::default()
+    }
+}
+
+fn history_document(history: &History) -> HistoryDocument {
+    let transaction = |past: &sys_tuning::Past| Transaction {
+        id: past.id.to_string(),
+        verb: match past.what {
+            What::Apply => "apply".to_owned(),
+            What::Rollback => "rollback".to_owned(),
+        },
+        at: Some(WallTime::from_unix_s(past.at)),
+        profile: given(&past.profile),
+        result: past.outcome.map_or("interrupted", |result| outcome(result, done_word(past.what))).to_owned(),
+        changes: u64::try_from(past.changes).unwrap_or(u64::MAX),
+        this_boot: past.is_this_boot,
+        undone: past.what == What::Apply && past.is_this_boot && !past.is_live,
+    };
+    let transactions = history.transactions.iter().map(transaction).collect();
+    HistoryDocument { transactions, ..HistoryDocument::default() }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let exit = match &error {
+            Error::Busy { .. } => Exit::Busy,
+            Error::Permission { .. } => Exit::Permission,
+            Error::Integrity { .. } => Exit::Integrity,
+            Error::Profile(_) | Error::NoSuchTransaction { .. } => Exit::Usage,
+            Error::Refused(_) => Exit::No,
+            Error::State { .. } | Error::Host(_) => Exit::Failure,
+        };
+        Self::from_error(exit, &error)
+    }
+}

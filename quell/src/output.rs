@@ -1,0 +1,68 @@
+//! stdout: data, in the reader's form.
+
+use std::io::{self, IsTerminal, Write};
+
+use report::text::Style;
+
+use crate::failure::Failure;
+
+/// Columns assumed when nothing says how many there are.
+const WIDTH: usize = 80;
+
+/// How text is written to stdout: colour only for a terminal that wants it (NO_COLOR, TERM=dumb), the width that
+/// COLUMNS tells.
+pub fn style() -> Style {
+    let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+    let width = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).unwrap_or(WIDTH);
+    Style { colour: io::stdout().is_terminal() && !set("NO_COLOR") && !dumb, width }
+}
+
+/// Writes `text` and one line end.
+pub fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.trim_end_matches('\n').as_bytes())?;
+    out.write_all(b"\n")?;
+    Ok(out.flush()?)
+}
+
+/// Writes one line to stderr, for a person who watches.
+pub fn tell(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}"); // nobody watches, then
+}
+
+/// A block of lines that is written over again and again.
+#[derive(Debug, Default)]
+pub struct Live {
+    lines: usize,
+}
+
+impl Live {
+    /// Replaces what was shown by `lines`.
+    pub fn show(&mut self, lines: &[String]) {
+        let mut text = self.rewind();
+        for line in lines {
+            text.push_str(line);
+            text.push_str("\x1b[K\n");
+        }
+        self.lines = lines.len();
+        self.write(&text);
+    }
+
+    /// Removes what was shown, so that the result stands alone.
+    pub fn clear(&mut self) {
+        let text = self.rewind();
+        self.lines = 0;
+        self.write(&text);
+    }
+
+    /// Back to the first line of the block, clearing downwards.
+    fn rewind(&self) -> String {
+        if self.lines == 0 { String::new() } else { format!("\x1b[{}A\x1b[J", self.lines) }
+    }
+
+    fn write(&self, text: &str) {
+        let mut out = io::stdout().lock();
+        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush()); // a terminal that went away ends us by SIGHUP
+    }
+}
