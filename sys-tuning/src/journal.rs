@@ -159,7 +159,8 @@ fn parse(line: &[u8]) -> Option<(Record, u32, u32)> {
 }
 
 fn word(digits: &str) -> Option<u32> {
-    (digits.len() == 8).then(|| u32::from_str_radix(digits, 16).ok())?
+    let lower_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    (digits.len() == 8 && digits.bytes().all(lower_hex)).then(|| u32::from_str_radix(digits, 16).ok())?
 }
 
 fn check_word(previous: &str, length: &str, json: &str) -> u32 {
@@ -356,5 +357,187 @@ impl<'d> Journal<'d> {
     /// Gives the reserve up; the next apply makes a new one.
     pub fn release(&self) -> Result<(), Error> {
         self.dir.remove(RESERVE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Begin, End, Entry, EntryResult, Outcome, Target, What};
+    use proptest::prelude::*;
+
+    const BOOT: &str = "this-boot";
+
+    fn begin(id: u64, boot: &str) -> Record {
+        let entry = |name: &str| Entry {
+            target: Target { knob: "mem.swap".into(), attribute: name.into(), identity: String::new() },
+            path: format!("/proc/sys/vm/{name}"),
+            from: format!("{id} 60"),
+            raw: vec!["60\n".into()],
+            to: Some("10".into()),
+        };
+        Record::Begin(Begin {
+            id,
+            boot: boot.into(),
+            what: What::Apply,
+            at: 1_790_000_000,
+            profile: "balanced".into(),
+            undoes: vec![],
+            changes: vec![entry("swappiness")],
+            holds: vec![],
+        })
+    }
+
+    fn end(id: u64, boot: &str) -> Record {
+        let result = EntryResult {
+            status: "ok".into(),
+            now: Some("10".into()),
+            reason: "a reason with blanks".into(),
+            refused_for_good: false,
+        };
+        Record::End(End { id, boot: boot.into(), outcome: Outcome::Done, results: vec![result] })
+    }
+
+    /// Three transactions, the last one interrupted.
+    fn records() -> Vec<Record> {
+        let header = Record::Header(Header { machine: Some("m".into()) });
+        vec![header, begin(1, BOOT), end(1, BOOT), begin(2, BOOT), end(2, BOOT), begin(3, BOOT)]
+    }
+
+    fn encode_all<'r>(records: impl IntoIterator<Item = &'r Record>) -> Vec<u8> {
+        let (mut bytes, mut previous) = (Vec::new(), 0);
+        for record in records {
+            previous = encode(record, previous, &mut bytes);
+        }
+        bytes
+    }
+
+    /// The ends of the records, zero first.
+    fn boundaries(records: &[Record]) -> Vec<usize> {
+        (0..=records.len()).map(|count| encode_all(&records[..count]).len()).collect()
+    }
+
+    /// Whether `contents` are exactly the records that end at or before byte `length`.
+    fn is_longest_prefix(
+        contents: &Contents,
+        records: &[Record],
+        boundaries: &[usize],
+        length: usize,
+    ) -> bool {
+        let whole = boundaries.iter().rposition(|end| *end <= length).unwrap();
+        contents.damage.is_none()
+            && contents.records == records[..whole]
+            && contents.valid_len == boundaries[whole] as u64
+    }
+
+    #[test]
+    fn every_prefix_and_every_torn_end_reads_as_the_longest_valid_prefix() {
+        let records = records();
+        let (bytes, ends) = (encode_all(&records), boundaries(&records));
+        let (mut states, mut wrong) = (0u64, 0u64);
+        for length in 0..=bytes.len() {
+            let contents = decode(&bytes[..length], BOOT);
+            states += 1;
+            wrong += u64::from(!is_longest_prefix(&contents, &records, &ends, length));
+            // Blocks that never reached the disk read as zeroes, from any byte of the last record to any later one.
+            let start = *ends.iter().rev().find(|end| **end <= length).unwrap();
+            for hole in start..length {
+                let mut torn = bytes[..length].to_vec();
+                torn[hole..].fill(0);
+                states += 1;
+                wrong += u64::from(!is_longest_prefix(&decode(&torn, BOOT), &records, &ends, start));
+            }
+        }
+        println!("journal: {states} torn states, {wrong} wrong");
+        assert_eq!(wrong, 0, "of {states}");
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_whole_journal_is_noticed() {
+        let records = records();
+        let bytes = encode_all(&records);
+        let (mut states, mut wrong) = (0u64, 0u64);
+        for position in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut flipped = bytes.clone();
+                flipped[position] ^= 1 << bit;
+                let contents = decode(&flipped, BOOT);
+                let invented = contents.records.iter().any(|record| !records.contains(record));
+                // A newline that is gone joins two records.
+                let lost = records.len() - contents.records.len();
+                states += 1;
+                wrong += u64::from(contents.damage.is_none() || invented || !(1..=2).contains(&lost));
+            }
+        }
+        println!("journal: {states} flipped bits, {wrong} not noticed");
+        assert_eq!(wrong, 0, "of {states}");
+    }
+
+    #[test]
+    fn records_cut_out_swapped_or_doubled_are_noticed() {
+        let records = records();
+        let (bytes, ends) = (encode_all(&records), boundaries(&records));
+        let line = |index: usize| &bytes[ends[index]..ends[index + 1]];
+        let assemble =
+            |order: &[usize]| order.iter().flat_map(|index| line(*index).to_vec()).collect::<Vec<u8>>();
+        for order in
+            [&[0, 2, 3, 4, 5][..], &[0, 1, 3, 4, 5], &[1, 2, 3, 4, 5], &[0, 2, 1, 3, 4, 5], &[0, 1, 1, 2]]
+        {
+            let contents = decode(&assemble(order), BOOT);
+            assert!(contents.damage.is_some(), "{order:?} was believed");
+        }
+        assert!(decode(&assemble(&[0, 1, 2]), BOOT).damage.is_none(), "a journal may end after any record");
+    }
+
+    #[test]
+    fn damage_before_this_boot_does_not_matter() {
+        let header = Record::Header(Header { machine: None });
+        let records =
+            vec![header, begin(1, "old"), end(1, "old"), begin(2, "older"), begin(3, BOOT), end(3, BOOT)];
+        let (bytes, ends) = (encode_all(&records), boundaries(&records));
+        for position in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[position] ^= 0x10;
+            // The newline before the last void record, once gone, takes that one along.
+            let is_void = position < ends[3] - 1;
+            let noticed = decode(&damaged, BOOT).damage.is_some();
+            assert_eq!(noticed, !is_void, "byte {position} of {ends:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_at_all_is_an_empty_journal() {
+        let contents = decode(b"", BOOT);
+        assert_eq!((contents.records.len(), contents.damage, contents.valid_len), (0, None, 0));
+        assert_eq!(decode(b"q1 1c2", BOOT).torn_len, 6);
+        assert!(decode(b"garbage\n", BOOT).damage.is_some());
+    }
+
+    #[test]
+    fn a_later_version_is_recognised() {
+        assert_eq!(later_version(b"q2 00 00 5 {}").as_deref(), Some("q2"));
+        assert_eq!(later_version(b"q1 00 00 5 {}"), None);
+        assert_eq!(later_version(b""), None);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        /// Whatever happens to the bytes, no record is read that was not written.
+        #[test]
+        fn no_record_is_invented(
+            edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let records = records();
+            let mut bytes = encode_all(&records);
+            bytes.truncate(cut.index(bytes.len()) + 1);
+            for (at, byte) in edits {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            let contents = decode(&bytes, BOOT);
+            prop_assert!(contents.records.iter().all(|record| records.contains(record)));
+        }
     }
 }

@@ -351,3 +351,203 @@ impl Line {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cell::Form;
+    use proptest::prelude::*;
+
+    const CELLS: usize = 3;
+    const INITIAL: [i64; CELLS] = [60, 61, 62];
+
+    /// A kernel of three numbers and a journal, with an engine that does to them what the real one does to files.
+    struct Model {
+        kernel: [i64; CELLS],
+        records: Vec<Record>,
+        /// What others set, by cell.
+        foreign: [Vec<i64>; CELLS],
+        /// Whether the last write to a cell was somebody else's.
+        is_foreign: [bool; CELLS],
+    }
+
+    #[derive(Debug, Clone)]
+    enum Event {
+        /// We set these cells (those that differ), and are killed after so many writes, or not at all.
+        Apply([Option<i64>; CELLS], Option<usize>),
+        Rollback(RollbackTo, Option<usize>),
+        /// Somebody else sets a cell.
+        Foreign(usize, i64),
+        /// Killed while the journal's record was being written: nothing of it counts.
+        Torn,
+    }
+
+    fn target(cell: usize) -> Target {
+        Target { knob: "k".into(), attribute: cell.to_string(), identity: String::new() }
+    }
+
+    fn entry(cell: usize, from: i64, to: i64) -> Entry {
+        let (from, to) = (from.to_string(), Some(to.to_string()));
+        Entry { target: target(cell), path: String::new(), from, raw: Vec::new(), to }
+    }
+
+    impl Model {
+        fn new() -> Self {
+            let (foreign, is_foreign) = (Default::default(), [false; CELLS]);
+            Self { kernel: INITIAL, records: Vec::new(), foreign, is_foreign }
+        }
+
+        fn ledger(&self) -> Ledger {
+            Ledger::of(&self.records, "boot")
+        }
+
+        fn step(&mut self, event: &Event) {
+            match event {
+                Event::Apply(values, killed_after) => {
+                    let entries = (0..CELLS).filter_map(|cell| {
+                        let to = values[cell].filter(|to| *to != self.kernel[cell])?;
+                        Some(entry(cell, self.kernel[cell], to))
+                    });
+                    let entries = entries.collect();
+                    self.transact(What::Apply, Vec::new(), entries, *killed_after);
+                }
+                Event::Rollback(to, killed_after) => self.rollback(*to, *killed_after),
+                Event::Foreign(cell, value) => {
+                    self.kernel[*cell] = *value;
+                    self.foreign[*cell].push(*value);
+                    self.is_foreign[*cell] = true;
+                }
+                Event::Torn => {}
+            }
+        }
+
+        fn rollback(&mut self, to: RollbackTo, killed_after: Option<usize>) {
+            let (undos, undoes) = self.ledger().undo(to).unwrap();
+            let cell = Cell::plain("/f", Form::Number);
+            let mut entries = Vec::new();
+            for undo in undos {
+                let index: usize = undo.target.attribute.parse().unwrap();
+                let now = self.kernel[index];
+                let reading = Reading::Value { text: now.to_string(), raw: Vec::new() };
+                if now.to_string() == undo.to || undo.line.is_ours(&cell, &reading) {
+                    entries.push(entry(index, now, undo.to.parse().unwrap()));
+                }
+            }
+            self.transact(What::Rollback, undoes, entries, killed_after);
+        }
+
+        fn transact(
+            &mut self,
+            what: What,
+            undoes: Vec<u64>,
+            changes: Vec<Entry>,
+            killed_after: Option<usize>,
+        ) {
+            let (id, boot) = (self.ledger().next_id, || "boot".to_owned());
+            let profile = String::new();
+            let begin = Begin { id, boot: boot(), what, at: 0, profile, undoes, changes, holds: vec![] };
+            self.records.push(Record::Begin(begin.clone()));
+            for entry in begin.changes.iter().take(killed_after.unwrap_or(usize::MAX)) {
+                let cell: usize = entry.target.attribute.parse().unwrap();
+                let to: i64 = entry.to.as_ref().unwrap().parse().unwrap();
+                if self.kernel[cell] != to {
+                    self.kernel[cell] = to;
+                    self.is_foreign[cell] = self.foreign[cell].contains(&to);
+                }
+            }
+            if killed_after.is_some() {
+                return;
+            }
+            let result = |entry: &Entry| EntryResult {
+                status: "ok".into(),
+                now: entry.to.clone(),
+                reason: String::new(),
+                refused_for_good: false,
+            };
+            let results = begin.changes.iter().map(result).collect();
+            self.records.push(Record::End(End { id, boot: boot(), outcome: Outcome::Done, results }));
+        }
+    }
+
+    fn killed() -> impl Strategy<Value = Option<usize>> {
+        prop_oneof![3 => Just(None), 1 => (0..=CELLS).prop_map(Some)]
+    }
+
+    fn ours() -> impl Strategy<Value = Event> {
+        // Few values, the initial ones among them, so that they meet.
+        let value = prop::option::of(prop_oneof![Just(10i64), Just(20), Just(60), Just(61)]);
+        let back = prop_oneof![Just(RollbackTo::Last), Just(RollbackTo::Baseline)];
+        prop_oneof![
+            4 => (prop::array::uniform3(value), killed())
+                .prop_map(|(values, killed)| Event::Apply(values, killed)),
+            2 => (back, killed()).prop_map(|(to, killed)| Event::Rollback(to, killed)),
+            1 => Just(Event::Torn),
+        ]
+    }
+
+    fn anybody() -> impl Strategy<Value = Event> {
+        prop_oneof![
+            4 => ours(),
+            1 => (0..CELLS, 1000i64..1004).prop_map(|(cell, value)| Event::Foreign(cell, value)),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4000))]
+
+        /// Whatever we did and wherever we were killed: going back to the beginning goes back to the beginning.
+        #[test]
+        fn every_original_comes_back(events in prop::collection::vec(ours(), 0..12)) {
+            let mut model = Model::new();
+            events.iter().for_each(|event| model.step(event));
+            model.rollback(RollbackTo::Baseline, Some(1)); // killed on the way back, too
+            model.rollback(RollbackTo::Baseline, None);
+            prop_assert_eq!(model.kernel, INITIAL);
+            prop_assert!(model.ledger().lines.is_empty());
+        }
+
+        /// Folding the journal's older part into one record changes nothing about that.
+        #[test]
+        fn folding_loses_nothing(events in prop::collection::vec(ours(), 0..12), folded_at in 0usize..12) {
+            let mut model = Model::new();
+            for (index, event) in events.iter().enumerate() {
+                if index == folded_at {
+                    // Nothing is kept as it was: the strictest folding there is.
+                    model.records = vec![Record::Ledger(model.ledger().fold(100))];
+                }
+                model.step(event);
+            }
+            model.rollback(RollbackTo::Baseline, None);
+            prop_assert_eq!(model.kernel, INITIAL);
+        }
+
+        /// With others at work: what somebody set last is left alone, and no value of ours stays.
+        #[test]
+        fn what_others_set_is_left_alone(events in prop::collection::vec(anybody(), 0..14)) {
+            let mut model = Model::new();
+            events.iter().for_each(|event| model.step(event));
+            let (before, theirs) = (model.kernel, model.is_foreign);
+            let was_known: Vec<bool> =
+                (0..CELLS).map(|cell| model.ledger().lines.contains_key(&target(cell))).collect();
+            model.rollback(RollbackTo::Baseline, None);
+            for cell in 0..CELLS {
+                let now = model.kernel[cell];
+                let is_somebodys = now == INITIAL[cell] || model.foreign[cell].contains(&now);
+                prop_assert!(is_somebodys, "cell {}: {} is ours and stayed", cell, now);
+                if theirs[cell] && !was_known[cell] {
+                    prop_assert_eq!(now, before[cell], "cell {} was not ours to touch", cell);
+                }
+            }
+        }
+
+        /// A value that nobody of us ever wrote or saw is left alone, whatever happened before it was set.
+        #[test]
+        fn a_late_foreign_value_stays(events in prop::collection::vec(anybody(), 0..14), cell in 0..CELLS) {
+            let mut model = Model::new();
+            events.iter().for_each(|event| model.step(event));
+            model.step(&Event::Foreign(cell, 42));
+            model.rollback(RollbackTo::Baseline, None);
+            prop_assert_eq!(model.kernel[cell], 42);
+        }
+    }
+}

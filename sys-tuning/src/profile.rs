@@ -120,7 +120,7 @@ impl Profile {
         let mistakes = Mistakes::default();
         let mut loader = Loader { documents: Vec::new(), loaded: Vec::new(), stack: Vec::new(), mistakes };
         match Document::parse(name, text) {
-            Ok(document) => loader.add(Source::File(PathBuf::from(name)), document),
+            Ok(document) => loader.add(&Source::File(PathBuf::from(name)), document),
             Err(found) => loader.take_over(&found),
         }
         loader.finish(name)
@@ -197,17 +197,17 @@ impl Loader {
             }
             Ok(source) if self.loaded.contains(&source) => {} // reached a second way; its first place counts
             Ok(source) => match source.read() {
-                Ok(document) => self.add(source, document),
+                Ok(document) => self.add(&source, document),
                 Err(found) => self.take_over(&found),
             },
         }
     }
 
-    fn add(&mut self, source: Source, document: Document) {
+    fn add(&mut self, source: &Source, document: Document) {
         self.loaded.push(source.clone());
         self.stack.push(source.clone());
         for (which, place) in self.includes(&document) {
-            self.load(&which, Some(&source), &place);
+            self.load(&which, Some(source), &place);
         }
         self.stack.pop();
         self.documents.push(document);

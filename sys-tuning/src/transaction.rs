@@ -91,7 +91,12 @@ impl Engine {
             // A removed group has no effect to look at.
             _ => return Verdict::new(Status::Ok, "", Some(reading.text().to_owned())),
         };
-        Verdict::new(sight.status, sight.reason, Some(reading.text().to_owned()))
+        let status = match sight.status {
+            // Plain files show what was captured, not what was just written.
+            Status::Failed if !self.root.is_system() => Status::Pending,
+            status => status,
+        };
+        Verdict::new(status, sight.reason, Some(reading.text().to_owned()))
     }
 
     /// Why a write may be stuck: the real-time threads that have a CPU now.

@@ -1,0 +1,98 @@
+//! One command of the engine as a process of its own: this test binary, run again.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use host::Root;
+use sys_tuning::{ApplyOptions, Engine, Error, Outcome, Profile, RollbackOptions, RollbackTo, Status, Step};
+
+const ARGUMENTS: &str = "QUELL_TUNE_HELPER";
+const SEPARATOR: char = '\u{1f}';
+
+/// The command line of a helper process: `verb` on the tree `root` with its journal in `state`.
+///
+/// Its thread number comes first on its standard output, and it begins when a line comes on its standard input.
+pub fn command(root: &Path, state: &Path, verb: &str, profile: &Path) -> Command {
+    let arguments = [root, state, Path::new(verb), profile].map(|part| part.display().to_string());
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["helper::process", "--exact", "--nocapture", "--test-threads=1"]);
+    command.env(ARGUMENTS, arguments.join(&SEPARATOR.to_string()));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command
+}
+
+/// Runs a helper to its end; its exit code is that of the product.
+pub fn run(root: &Path, state: &Path, verb: &str, profile: &Path) -> i32 {
+    use std::io::Write;
+    let mut child = command(root, state, verb, profile).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"go\n").unwrap();
+    child.wait_with_output().unwrap().status.code().unwrap()
+}
+
+/// Not a test: what a helper process runs.
+#[test]
+fn process() {
+    let Ok(arguments) = std::env::var(ARGUMENTS) else { return };
+    let arguments: Vec<&str> = arguments.split(SEPARATOR).collect();
+    let [root, state, verb, profile] = arguments.as_slice() else { panic!("{arguments:?}") };
+    println!("\ntid {}", nix::unistd::gettid());
+    std::io::stdin().read_line(&mut String::new()).unwrap();
+    let engine = Engine::new(Arc::new(Root::at(Path::new(root))), Path::new(state));
+    let code = match act(&engine, verb, profile) {
+        Ok(code) => code,
+        Err(error) => exit_code(&error),
+    };
+    std::process::exit(code);
+}
+
+/// As the product's commands answer.
+fn exit_code(error: &Error) -> i32 {
+    match error {
+        Error::Profile(_) | Error::NoSuchTransaction { .. } => 2,
+        Error::Permission { .. } => 4,
+        Error::Integrity { .. } => 5,
+        Error::Busy { .. } => 9,
+        Error::Refused(_) => 22,
+        Error::State { .. } | Error::Host(_) => 1,
+    }
+}
+
+fn act(engine: &Engine, verb: &str, profile: &str) -> Result<i32, Error> {
+    let back = |to| RollbackOptions { to, force: false, at: 0 };
+    match verb {
+        "apply" => apply(engine, profile, false),
+        "apply-atomic" => apply(engine, profile, true),
+        "apply-mutant" => {
+            write_before_the_journal(engine, &Profile::load(profile)?)?;
+            apply(engine, profile, false)
+        }
+        "rollback" => rollback(engine, &back(RollbackTo::Baseline)),
+        "rollback-last" => rollback(engine, &back(RollbackTo::Last)),
+        _ => panic!("{verb}: no such verb"),
+    }
+}
+
+fn apply(engine: &Engine, profile: &str, atomic: bool) -> Result<i32, Error> {
+    let plan = engine.plan(&Profile::load(profile)?)?;
+    let applied = engine.apply(&plan, &ApplyOptions { atomic, accept_dangers: false, at: 0 })?;
+    Ok(if applied.result == Outcome::Done { 0 } else { 7 })
+}
+
+fn rollback(engine: &Engine, options: &RollbackOptions) -> Result<i32, Error> {
+    let back = engine.rollback(options)?;
+    let all = back.changes.iter().all(|change| change.status == Status::Ok);
+    Ok(if all { 0 } else { 3 })
+}
+
+/// The seeded bug that every crash test must find: the kernel is written first and the journal learns of it later.
+fn write_before_the_journal(engine: &Engine, profile: &Profile) -> Result<(), Error> {
+    for change in engine.plan(profile)?.changes {
+        for step in change.steps {
+            if let Step::Write { path, text } = step {
+                engine.root().write(&path, &format!("{text}\n"))?;
+            }
+        }
+    }
+    Ok(())
+}
