@@ -1,9 +1,10 @@
 //! The counter's rate against CLOCK_MONOTONIC_RAW, with an error bound that is stated and meant.
 //!
-//! At both ends of a span, many *sandwiches* are taken: counter, clock, counter. The clock was read somewhere inside its
-//! sandwich, so half the width is the error of one, about 20 ns, and of a rate over 100 ms 0.4 ppm: true, and too coarse.
-//! What makes the bound smaller is that the *same* code runs at both ends: wherever inside the sandwich the clock is read,
-//! it is read at the same place on average, and the place cancels. What does not cancel is observed and paid for:
+//! At both ends of a span, many *sandwiches* are taken: counter, clock, counter. The clock was read somewhere inside
+//! its sandwich, so half the width is the error of one, about 20 ns, and of a rate over 100 ms 0.4 ppm: true, and too
+//! coarse. What makes the bound smaller is that the *same* code runs at both ends: wherever inside the sandwich the
+//! clock is read, it is read at the same place on average, and the place cancels. What does not cancel is observed
+//! and paid for:
 //!
 //! * the average of each end is uncertain: it is taken in batches, and the whole range between the lowest and the
 //!   highest batch counts as error (eight standard errors of the average, were the batches independent);
@@ -12,8 +13,8 @@
 //! * the clock is cut to whole nanoseconds, and counters move in steps (10 ns on some AMD machines) which the loop may
 //!   lock on to: [`CUT_NS`], measured.
 //!
-//! On a noisy machine the sum grows, up to the half width, which assumes nothing. A sandwich hit by an interrupt is wide
-//! and is left out; an end hit by too many loses against another of the [`ROUNDS`].
+//! On a noisy machine the sum grows, up to the half width, which assumes nothing. A sandwich hit by an interrupt is
+//! wide and is left out; an end hit by too many loses against another of the [`ROUNDS`].
 //!
 //! The calling thread may move between CPUs: the clock itself is computed from the counter of the CPU it is read on, so
 //! skew between CPUs cancels. Source: arch/x86/include/asm/vdso/gettimeofday.h.
@@ -41,9 +42,9 @@ const WARM_UP: usize = 32;
 /// Averages an end is summed up in; at least half the sandwiches are accepted, so each stands on sixteen or more.
 const BATCHES: usize = 8;
 
-/// What the cut to whole nanoseconds and a loop in step with a coarse counter leave in an average. On the coarsest counter
-/// met (steps of 10 ns) the averages of 1 500 ends lay within -1.9 and +1.2 ns of a straight line, and 98 % of them within
-/// 1.3: this much for the two ends together, beside their batches' range.
+/// What the cut to whole nanoseconds and a loop in step with a coarse counter leave in an average. On the coarsest
+/// counter met (steps of 10 ns) the averages of 1 500 ends lay within -1.9 and +1.2 ns of a straight line, and 98 %
+/// of them within 1.3: this much for the two ends together, beside their batches' range.
 const CUT_NS: f64 = 2.0;
 
 /// One reading of the clock between two of the counter.

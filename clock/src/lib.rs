@@ -1,12 +1,12 @@
 //! Time stamps: invariant-TSC detection, calibration with an error bound, fall-back, mock.
 //!
-//! A [`Clock`] is read in [`Ticks`] and converts them to [`Nanos`]; it is a small `Copy` value that is handed to whoever
-//! needs time, never a global. Where the time-stamp counter may not be trusted ([`decide`]), a tick is a nanosecond of
-//! CLOCK_MONOTONIC_RAW, and the clock says so.
+//! A [`Clock`] is read in [`Ticks`] and converts them to [`Nanos`]; it is a small `Copy` value that is handed to
+//! whoever needs time, never a global. Where the time-stamp counter may not be trusted ([`decide`]), a tick is a
+//! nanosecond of CLOCK_MONOTONIC_RAW, and the clock says so.
 //!
 //! Caveats. Ticks of different clocks do not mix. Stamps taken on different CPUs may be off by the skew between their
-//! counters (measured by crate `probes`). Suspend is not counted. Nothing here knows threads: pinning, waiting and reading
-//! files are the caller's.
+//! counters (measured by crate `probes`). Suspend is not counted. Nothing here knows threads: pinning, waiting and
+//! reading files are the caller's.
 
 mod calibrate;
 mod detect;
@@ -123,9 +123,9 @@ impl Clock {
         (clock, MockClock { time, scale })
     }
 
-    /// The time. Costs what the counter costs (9.6 ns beside 9.6 ns bare, 31.8 ns from the vDSO, 2-vCPU VM): the choice of
-    /// source is a predicted branch in its shadow. Instructions around it may be reordered across it, by some ten
-    /// nanoseconds.
+    /// The time. Costs what the counter costs (9.6 ns beside 9.6 ns bare, 31.8 ns from the vDSO, 2-vCPU VM): the
+    /// choice of source is a predicted branch in its shadow. Instructions around it may be reordered across it, by
+    /// some ten nanoseconds.
     #[inline]
     #[must_use]
     pub fn now(&self) -> Ticks {
@@ -186,7 +186,8 @@ impl Clock {
         self.scale.hz()
     }
 
-    /// How wrong a duration can be against CLOCK_MONOTONIC_RAW, in parts in a thousand million; 0 where it is that clock.
+    /// How wrong a duration can be against CLOCK_MONOTONIC_RAW, in parts in a thousand million; 0 where it is that
+    /// clock.
     #[must_use]
     pub fn error_ppb(&self) -> u32 {
         self.error_ppb

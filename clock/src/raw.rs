@@ -1,7 +1,7 @@
 //! CLOCK_MONOTONIC_RAW: the clock that everything is measured against, and the fall-back.
 //!
-//! Raw, because NTP slews CLOCK_MONOTONIC by up to 500 ppm, which would be five thousand times our calibration bound. It
-//! does not count time in suspend; a trading host does not sleep.
+//! Raw, because NTP slews CLOCK_MONOTONIC by up to 500 ppm, which would be five thousand times our calibration bound.
+//! It does not count time in suspend; a trading host does not sleep.
 
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime};

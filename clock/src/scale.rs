@@ -1,8 +1,8 @@
 //! Ticks to nanoseconds and back, in integers.
 //!
-//! A rate is kept as a fixed-point number with [`SHIFT`] fractional bits, one for each direction, so that a conversion is
-//! one 64 × 64 bit multiplication and one shift. The fixed point is finer than any calibration: half a unit in the last
-//! place is 5e-15 of a 2.6 GHz tick.
+//! A rate is kept as a fixed-point number with [`SHIFT`] fractional bits, one for each direction, so that a
+//! conversion is one 64 × 64 bit multiplication and one shift. The fixed point is finer than any calibration: half a
+//! unit in the last place is 5e-15 of a 2.6 GHz tick.
 
 use units::{Nanos, Ticks};
 

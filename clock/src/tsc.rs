@@ -1,8 +1,8 @@
 //! The time-stamp counter itself: the only unsafe code of this crate.
 //!
-//! Three reads that differ in what they wait for, and the one CPUID bit that says whether the counter may be a clock. On
-//! machines without the counter the reads are CLOCK_MONOTONIC_RAW in nanoseconds, and [`invariant`] says no, so that
-//! nothing ever chooses them. Under Miri, which has no counter, likewise.
+//! Three reads that differ in what they wait for, and the one CPUID bit that says whether the counter may be a clock.
+//! On machines without the counter the reads are CLOCK_MONOTONIC_RAW in nanoseconds, and [`invariant`] says no, so
+//! that nothing ever chooses them. Under Miri, which has no counter, likewise.
 
 pub use arch::{invariant, read, read_fenced, read_ordered};
 

@@ -29,7 +29,8 @@ fn every_stated_bound_is_true() {
     bounds.sort_unstable();
     let worst = checked.iter().map(|one| one.off_ppb.unsigned_abs()).max().unwrap();
     println!(
-        "{chain} calibrations over {SPAN_DEFAULT} against {} (itself within {} ppb, {} Hz): bound {} / {} / {} ppb (min, median, max), off by {worst} ppb at most",
+        "{chain} calibrations over {SPAN_DEFAULT} against {} (itself within {} ppb, {} Hz): \
+         bound {} / {} / {} ppb (min, median, max), off by {worst} ppb at most",
         truth.span(),
         truth.error_ppb(),
         truth.hz(),

@@ -41,7 +41,7 @@ pub const PROBES: [About; 3] = [
         unit: "ns",
         measures: "lateness of a clock_nanosleep to an absolute deadline on CLOCK_MONOTONIC, each missed period included",
         needs: "nothing; a real-time priority (fifo) for the wake-up of a real-time thread",
-        cost: "one wake-up each interval (1 ms), a few microseconds of CPU time each",
+        cost: "one wake-up each interval (1 ms): 2 % of a CPU in a virtual machine, 23 us a wake-up (cyclictest: 20 us)",
         silent_on: "what happens between wake-ups; it contains the timer interrupt, the exit from idle (C-states as they \
                     are in production: nothing holds them off) and the scheduler, not separately",
     },
@@ -51,7 +51,8 @@ pub const PROBES: [About; 3] = [
         unit: "ns",
         measures: "gap between two readings of the clock in a loop that does nothing else, of 500 ns or more",
         needs: "CPU time: it spins",
-        cost: "its slot of the cycle (10 %) at full load; as a fifo thread under real-time throttling less than 86 %",
+        cost: "its slot of the cycle (10 %) at full load; alone all of it, as a fifo thread nine tenths of \
+               what the kernel allows",
         silent_on: "gaps below the threshold, and slowness that is not a gap (caches, frequency, a busy sibling); its \
                     quantiles are over gaps, not over time: for a random arrival use the delay law",
     },
@@ -61,7 +62,7 @@ pub const PROBES: [About; 3] = [
         unit: "ns",
         measures: "one getppid, the cheapest real system call, between two fenced readings of the clock",
         needs: "nothing",
-        cost: "64 calls each 100 ms, some 10 us",
+        cost: "72 calls in a row each 100 ms: less than 0.1 % of a CPU",
         silent_on: "any other call; the cost of the two readings is in it (published as the floor, not subtracted)",
     },
 ];

@@ -1,9 +1,11 @@
-//! Do the counters of two CPUs agree? Bounds on the skew between them, from messages that cannot arrive before they are sent.
+//! Do the counters of two CPUs agree? Bounds on the skew between them, from messages that cannot arrive before they
+//! are sent.
 //!
-//! Two pinned threads play ping-pong over a pair of atomics. CPU a stamps before it sends and after the answer is there, CPU b
-//! stamps in between: whatever the skew is, b's stamp lies between a's two, so each round trip confines it to an interval
-//! as long as itself, and all of them to the intersection. That is a bound, not an estimate: [`Skew::offset_ns`] is merely
-//! the middle, which moves with every run, and a one-way figure between two CPUs is never better than [`Skew::bound`].
+//! Two pinned threads play ping-pong over a pair of atomics. CPU a stamps before it sends and after the answer is
+//! there, CPU b stamps in between: whatever the skew is, b's stamp lies between a's two, so each round trip confines
+//! it to an interval as long as itself, and all of them to the intersection. That is a bound, not an estimate:
+//! [`Skew::offset_ns`] is merely the middle, which moves with every run, and a one-way figure between two CPUs is
+//! never better than [`Skew::bound`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,8 +37,8 @@ pub struct Skew {
     pub round_trip_min: Nanos,
     /// Round trips made.
     pub round_trips: u64,
-    /// Whether one skew explains every round trip. If not, a counter was moved or a CPU changed place beneath us (a virtual
-    /// machine), and the bound says only how far the contradictions go.
+    /// Whether one skew explains every round trip. If not, a counter was moved or a CPU changed place beneath us (a
+    /// virtual machine), and the bound says only how far the contradictions go.
     pub consistent: bool,
 }
 
@@ -58,8 +60,8 @@ pub struct Unchecked {
     pub reason: String,
 }
 
-/// Compares the first of `cpus` with each other one, [`PAIRS_MAX`] pairs at most; some 4 ms a pair, half a second where a
-/// CPU cannot be had. Empty for one CPU.
+/// Compares the first of `cpus` with each other one, [`PAIRS_MAX`] pairs at most; some 4 ms a pair, half a second
+/// where a CPU cannot be had. Empty for one CPU.
 #[must_use]
 pub fn check(cpus: &CpuSet, clock: Clock) -> Vec<Result<Skew, Unchecked>> {
     let Some(first) = cpus.first() else { return Vec::new() };

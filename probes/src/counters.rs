@@ -1,14 +1,15 @@
 //! What a probe thread counts, for anybody to read at any time.
 //!
-//! One writer, the probe thread; so a count is a load, an add and a store, without a locked instruction. A reader sees each
-//! counter a little late and not all at one instant; after [`Running::stop`](crate::Running::stop) they are exact.
+//! One writer, the probe thread; so a count is a load, an add and a store, without a locked instruction. A reader
+//! sees each counter a little late and not all at one instant; after [`Running::stop`](crate::Running::stop) they are
+//! exact.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use units::Ticks;
 
-/// The counters of one probe thread, on cache lines of their own: 128 bytes, because the adjacent-line prefetcher of Intel
-/// CPUs moves lines in pairs.
+/// The counters of one probe thread, on cache lines of their own: 128 bytes, because the adjacent-line prefetcher of
+/// Intel CPUs moves lines in pairs.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Counters {
@@ -25,7 +26,8 @@ pub struct Counters {
     pub recorded: Counter,
     /// timer-wakeup: missed periods, each with a sample of its own ([`Flags::MISSED`](crate::Flags::MISSED)).
     pub corrected: Counter,
-    /// timer-wakeup: missed periods of a stall so long that their samples would only fill the ring; counted, not sampled.
+    /// timer-wakeup: missed periods of a stall so long that their samples would only fill the ring; counted, not
+    /// sampled.
     pub capped: Counter,
 
     /// spin-gap: readings of the clock.

@@ -1,8 +1,8 @@
 //! Measuring the host: one runner, one file a probe, cross-CPU clock check.
 //!
-//! One thread a measured CPU runs the chosen probes in turn, each in its slot of a [cycle](Spec::cycle), so that our own
-//! probes never disturb each other, and pushes [`Sample`]s into a ring. Probes only sample: what a sample means, how often
-//! and against which limit, is for others to say; here are no histograms and no budgets.
+//! One thread a measured CPU runs the chosen probes in turn, each in its slot of a [cycle](Spec::cycle), so that our
+//! own probes never disturb each other, and pushes [`Sample`]s into a ring. Probes only sample: what a sample means,
+//! how often and against which limit, is for others to say; here are no histograms and no budgets.
 //!
 //! After the start nothing on a probe's path allocates, locks, logs or blocks; a full ring drops the sample and
 //! [counts](Counters::dropped) it. What each probe measures, needs, costs, and does *not* say stands in [`PROBES`].

@@ -8,7 +8,7 @@ use host::threads::Policy;
 use units::Nanos;
 use units::limits::CHANNELS_MAX;
 
-use crate::{Error, Kind, Probe, RtThrottle, Spec};
+use crate::{Error, Kind, Probe, Spec};
 
 /// A cycle divided among the probes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,8 +34,8 @@ pub struct Slot {
 const CYCLE: RangeInclusive<Nanos> = Nanos::from_millis(5)..=Nanos::from_secs(10);
 /// Shorter is inside the spread of ordinary wake-ups; longer is no stall that a trading system could survive.
 const STALL: RangeInclusive<Nanos> = Nanos::from_micros(1)..=Nanos::from_secs(1);
-/// Below 50 us (20 000 samples a second, what [`RING_SAMPLES`](units::limits::RING_SAMPLES) is made for) a wake-up is late
-/// for its successor.
+/// Below 50 us (20 000 samples a second, what [`RING_SAMPLES`](units::limits::RING_SAMPLES) is made for) a wake-up is
+/// late for its successor.
 const TIMER_INTERVAL: RangeInclusive<Nanos> = Nanos::from_micros(50)..=*CYCLE.end();
 /// Below ten turns of the loop each turn would be a gap.
 const GAP: RangeInclusive<Nanos> = Nanos(100)..=Nanos::from_secs(1);
@@ -50,9 +50,8 @@ const RING: RangeInclusive<usize> = 2..=1 << 20;
 impl Spec {
     /// How the cycle is divided.
     ///
-    /// # Errors
-    /// [`Error::Spec`] with everything that cannot be done: no CPU, no probe, a probe twice, an option out of its range, slots
-    /// longer than the cycle, and spinning at a real-time priority that the kernel would stop.
+    /// # Errors [`Error::Spec`] with everything that cannot be done: no CPU, no probe, a probe twice, an option out
+    /// of its range, slots longer than the cycle, and spinning at a real-time priority that the kernel would stop.
     pub fn plan(&self) -> Result<Plan, Error> {
         let mut objections = self.objections();
         let cycle = self.cycle_length();
@@ -123,33 +122,36 @@ impl Spec {
         }
     }
 
-    /// The limit that our threads are under: runtime and period.
+    /// The limit that a spinning thread of ours is under: runtime and period. Without one of the kernel's it is the
+    /// whole period, of which [`share`] still leaves a tenth to the CPU's kernel threads.
     fn throttle(&self) -> Option<(Nanos, Nanos)> {
         let throttle = self.rt_throttle.unwrap_or_default();
-        match (self.policy, throttle) {
-            (Policy::Fifo(_), RtThrottle { runtime: Some(runtime), period }) => Some((runtime, period)),
-            _ => None,
-        }
+        let runtime = throttle.runtime.unwrap_or(throttle.period);
+        matches!(self.policy, Policy::Fifo(_)).then_some((runtime, throttle.period))
     }
 
-    /// A spinning real-time thread must never be what the kernel stops: it would measure itself.
+    /// A spinning real-time thread must never be what the kernel stops (it would measure itself), nor starve a CPU.
     fn throttle_objection(&self, plan: &Plan) -> Option<String> {
         let (runtime, period) = self.throttle()?;
         let spin = plan.slots.iter().find(|slot| slot.probe.kind() == Kind::SpinGap)?.length;
         let allowed = share(period, runtime, period);
         let busiest = busiest(spin, plan.cycle, period);
-        (busiest > allowed && busiest > Nanos::ZERO).then(|| {
+        let why = match runtime < period {
+            true => format!("the kernel stops real-time threads at {runtime} (sched_rt_runtime_us)"),
+            false => "nothing would stop it from starving the CPU's kernel threads".to_owned(),
+        };
+        (busiest > allowed).then(|| {
             format!(
-                "spin-gap at {} would spin {busiest} in {period}, and the kernel stops real-time threads at {runtime} \
-                 (sched_rt_runtime_us): shorten its slot or its cycle so that it spins {allowed} at most, or use other",
+                "spin-gap at {} would spin {busiest} in {period}, and {why}: shorten its slot or its cycle so that it \
+                 spins {allowed} at most, or use other",
                 self.policy
             )
         })
     }
 }
 
-/// Nine tenths of what the kernel allows, for `time`: the rest is for the other probes, for whoever else runs at a
-/// real-time priority on this CPU, and for a slot that a stall makes longer.
+/// Nine tenths of what is allowed, for `time`: the rest is for the other probes, for whoever else runs at a real-time
+/// priority on this CPU, and for a slot that a stall makes longer.
 fn share(time: Nanos, runtime: Nanos, period: Nanos) -> Nanos {
     let allowed = u128::from(time.0) * u128::from(runtime.0) * 9 / (u128::from(period.0.max(1)) * 10);
     Nanos(u64::try_from(allowed).unwrap_or(u64::MAX)).min(time)
@@ -192,7 +194,7 @@ fn outside(what: &str, value: Nanos, range: RangeInclusive<Nanos>) -> Option<Str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{spin_gap, syscall, timer_wakeup};
+    use crate::{RtThrottle, spin_gap, syscall, timer_wakeup};
     use units::{CpuId, CpuSet};
 
     /// The slots as "probe offset+length", or every objection.
@@ -234,7 +236,7 @@ mod tests {
             |s| (fifo(s), alone(s)).1,
             "100 ms: spin-gap 0 ns+85.5 ms", // not known: as by default
         );
-        check(|s| (fifo(s), alone(s), s.rt_throttle = throttle(None)).2, "100 ms: spin-gap 0 ns+100 ms");
+        check(|s| (fifo(s), alone(s), s.rt_throttle = throttle(None)).2, "100 ms: spin-gap 0 ns+90.0 ms"); // -1
         check(
             |s| (fifo(s), alone(s), s.rt_throttle = throttle(Some(500))).2,
             "100 ms: spin-gap 0 ns+45.0 ms",
@@ -254,6 +256,11 @@ mod tests {
             "cannot measure like this: spin-gap at fifo:80 would spin 1.00 s in 1.00 s, and the kernel stops real-time \
              threads at 950 ms (sched_rt_runtime_us): shorten its slot or its cycle so that it spins 855 ms at most, or \
              use other",
+        );
+        check(
+            |s| (fifo(s), alone(s), s.cycle = Nanos::from_secs(10), s.rt_throttle = throttle(None)).3,
+            "cannot measure like this: spin-gap at fifo:80 would spin 1.00 s in 1.00 s, and nothing would stop it from \
+             starving the CPU's kernel threads: shorten its slot or its cycle so that it spins 900 ms at most, or use other",
         );
         check(
             |s| (fifo(s), alone(s), s.rt_throttle = throttle(Some(0))).2,

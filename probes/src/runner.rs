@@ -1,7 +1,7 @@
 //! Starts a thread a CPU, gives each probe its turn, and stops them again.
 //!
-//! Start-up, in order: plan, threads in their roles, one report from each that it sits on its CPU, warm-up, samples. A CPU
-//! that cannot be measured is an error and leaves nothing running; a priority that is refused is told
+//! Start-up, in order: plan, threads in their roles, one report from each that it sits on its CPU, warm-up, samples.
+//! A CPU that cannot be measured is an error and leaves nothing running; a priority that is refused is told
 //! ([`ProbeThread::placement`]) and measured without.
 
 use std::sync::Arc;
@@ -86,8 +86,8 @@ pub struct Feed {
 /// How the stopping went.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Stopped {
-    /// CPUs whose thread did not end in time, because something of higher priority keeps it off its CPU. It ends as soon as
-    /// it runs; until then its counters may still change.
+    /// CPUs whose thread did not end in time, because something of higher priority keeps it off its CPU. It ends as
+    /// soon as it runs; until then its counters may still change.
     pub unfinished: Vec<CpuId>,
 }
 

@@ -11,8 +11,8 @@ use crate::{Kind, spin_gap, syscall, timer_wakeup};
 pub struct Spec {
     /// The CPUs to measure, a thread each.
     pub cpus: CpuSet,
-    /// How the probe threads are scheduled. A real-time thread that spins needs [`Spec::rt_throttle`]; RLIMIT_RTTIME is the
-    /// caller's, and must exceed the longest slot in which a probe spins.
+    /// How the probe threads are scheduled. A real-time thread that spins needs [`Spec::rt_throttle`]; RLIMIT_RTTIME
+    /// is the caller's, and must exceed the longest slot in which a probe spins.
     pub policy: Policy,
     /// The probes, in the order of their slots. One alone gets the whole cycle.
     pub probes: Vec<Probe>,
@@ -20,7 +20,8 @@ pub struct Spec {
     pub cycle: Nanos,
     /// Cycles run before anything is published, so that caches, predictors and page tables are warm.
     pub warm_up_cycles: u32,
-    /// Samples this long are asked whether the thread was waiting for its CPU ([`Sample::waited`](crate::Sample::waited)).
+    /// Samples this long are asked whether the thread was waiting for its CPU
+    /// ([`Sample::waited`](crate::Sample::waited)).
     pub stall: Nanos,
     /// The kernel's limit for real-time threads; `None` (not known) is taken for the kernel's default.
     pub rt_throttle: Option<RtThrottle>,

@@ -1,10 +1,12 @@
 //! How long a running thread is held up.
 //!
-//! Reads the clock in a loop that does nothing else; two readings further apart than a threshold are a gap: an interrupt,
-//! another thread, the hypervisor, the firmware. The time in which gaps were looked for is published beside them
-//! ([`Counters::spun`](crate::Counters::spun)), for rates and for the delay law: P(delay > x) = Σ max(0, gap − x) / spun.
+//! Reads the clock in a loop that does nothing else; two readings further apart than a threshold are a gap: an
+//! interrupt, another thread, the hypervisor, the firmware. The time in which gaps were looked for is published
+//! beside them ([`Counters::spun`](crate::Counters::spun)), for rates and for the delay law: P(delay > x) = Σ max(0,
+//! gap − x) / spun.
 //!
-//! No blind spots: while a gap is being recorded nobody looks, but a recording that takes longer than it can is a gap too.
+//! No blind spots: while a gap is being recorded nobody looks, but a recording that takes longer than it can is a gap
+//! too.
 
 use clock::Clock;
 use host::threads::monotonic_now;
@@ -23,22 +25,22 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// Gaps from 500 ns: fifty turns of the loop, below any context switch or interrupt (1 us and more), above the 200 to
-    /// 300 ns hiccups of a hypervisor that no kernel event explains. A tenth of the default cycle, which is the CPU time this
-    /// costs.
+    /// Gaps from 500 ns: fifty turns of the loop, below any context switch or interrupt (1 us and more), above the
+    /// 200 to 300 ns hiccups of a hypervisor that no kernel event explains. A tenth of the default cycle, which is
+    /// the CPU time this costs.
     fn default() -> Self {
         Self { threshold: Nanos(500), slot: Nanos::from_millis(10) }
     }
 }
 
-/// Recording a gap takes 50 ns, and 1 us when the kernel is asked about it; beyond this something else happened.
+/// Recording a gap takes no more than the kernel's answer about it, 1 us; beyond this something else happened.
 const RECORDING_MAX: Nanos = Nanos::from_micros(5);
 
 /// A request to stop is looked for this often.
 const STRETCH: Nanos = Nanos::from_millis(10);
 
-/// Turns that are timed, in batches because a single one is as short as the steps of some counters. They also warm the loop
-/// up: what they meet is no sample.
+/// Turns that are timed, in batches because a single one is as short as the steps of some counters. They also warm
+/// the loop up: what they meet is no sample.
 const TIMED_BATCHES: usize = 32;
 const TIMED_TURNS: u64 = 32;
 
@@ -115,8 +117,9 @@ struct Run {
     turns: u64,
 }
 
-/// The hot loop: turns until two readings lie `threshold` apart or `end` is reached. One reading of the clock, two compares
-/// and two moves a turn, in the shadow of the reading: 1.0 times the cost of bare readings (9.6 ns, 2-vCPU VM).
+/// The hot loop: turns until two readings lie `threshold` apart or `end` is reached. One reading of the clock, two
+/// compares and two moves a turn, in the shadow of the reading: 1.0 times the cost of bare readings (9.6 ns, 2-vCPU
+/// VM).
 #[inline]
 fn spin(now: impl Fn() -> Ticks, from: Ticks, threshold: Ticks, end: Ticks) -> Run {
     let (mut before, mut turns) = (from, 0);

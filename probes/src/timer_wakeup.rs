@@ -1,9 +1,10 @@
 //! How late a sleeping thread wakes.
 //!
-//! Sleeps to absolute deadlines on CLOCK_MONOTONIC, like cyclictest, and takes `now - deadline`. Unlike cyclictest it forgets
-//! no period: deadlines that passed while the thread was held up get a sample each, flagged [`Flags::MISSED`], so a stall
-//! counts for as many periods as it swallowed. (10 ms stalls each 100 ms under a 1 ms interval: cyclictest 2.4 printed a p95
-//! of 37 us where 5 ms is true.) Deadlines that passed in another probe's slot count too: this thread would have slept.
+//! Sleeps to absolute deadlines on CLOCK_MONOTONIC, like cyclictest, and takes `now - deadline`. Unlike cyclictest it
+//! forgets no period: deadlines that passed while the thread was held up get a sample each, flagged
+//! [`Flags::MISSED`], so a stall counts for as many periods as it swallowed. (10 ms stalls each 100 ms under a 1 ms
+//! interval: cyclictest 2.4 printed a p95 of 37 us where 5 ms is true.) Deadlines that passed in another probe's slot
+//! count too: this thread would have slept.
 
 use clock::Clock;
 use host::threads::{monotonic_now, sleep_until};
@@ -23,14 +24,14 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// A wake-up each millisecond: 0.3 to 0.5 % of a CPU. 80 % of the default cycle, for it costs least.
+    /// A wake-up each millisecond in 80 % of the default cycle: 2 % of a CPU (2-vCPU VM).
     fn default() -> Self {
         Self { interval: Nanos::from_millis(1), slot: Nanos::from_millis(80) }
     }
 }
 
-/// Samples one stall may make: 10 s at the default interval. Of the periods beyond, most of a ring's worth, nothing more could
-/// be learned: they are counted.
+/// Samples one stall may make: 10 s at the default interval. Of the periods beyond, most of a ring's worth, nothing
+/// more could be learned: they are counted.
 const MISSED_MAX: u64 = 10_000;
 
 /// The probe on one CPU.
@@ -101,8 +102,8 @@ mod tests {
 
     const MS: Nanos = Nanos::from_millis(1);
 
-    /// Wakes at these times, with deadlines each ms from 1 ms on; the samples as (lateness in us, missed), and the counters
-    /// scheduled, recorded, corrected, capped.
+    /// Wakes at these times, with deadlines each ms from 1 ms on; the samples as (lateness in us, missed), and the
+    /// counters scheduled, recorded, corrected, capped.
     #[track_caller]
     fn check(wakes_us: &[u64], samples: &[(u64, bool)], counters: [u64; 4]) {
         let (mut tools, mut ring) = Tools::for_test(1 << 15);

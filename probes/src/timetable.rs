@@ -1,5 +1,5 @@
-//! When the wake-ups of a slot are due: arithmetic on an absolute time line, so that a stall of any length is accounted for
-//! in constant time and no period can be forgotten.
+//! When the wake-ups of a slot are due: arithmetic on an absolute time line, so that a stall of any length is
+//! accounted for in constant time and no period can be forgotten.
 
 use units::Nanos;
 

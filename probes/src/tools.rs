@@ -36,7 +36,8 @@ impl Tools {
 
 #[cfg(test)]
 impl Tools {
-    /// On a mock clock at 2 GHz, so that ticks taken for nanoseconds are noticed; nothing is long enough to be asked about.
+    /// On a mock clock at 2 GHz, so that ticks taken for nanoseconds are noticed; nothing is long enough to be asked
+    /// about.
     pub fn for_test(samples: usize) -> (Self, rtrb::Consumer<crate::Sample>) {
         Self::with_clock(Clock::mock_mhz(2_000).0, samples)
     }

@@ -1,9 +1,10 @@
 //! Was the thread switched out, and for how long? The kernel's own account, asked only after something long.
 //!
-//! The kernel adds up the time a thread was ready to run and did not (`run_delay`). It costs 300 ns to read, so it is read
-//! when a sample is long enough to be a stall, and the difference to the reading before is the evidence, less whatever
-//! shorter samples in between may account for: what remains was spent waiting *during this sample*. A reading also comes
-//! when those shorter samples add up to a stall, so that the deduction stays below one.
+//! The kernel adds up the time a thread was ready to run and did not (`run_delay`). Asking costs 300 ns (Xeon) to 900
+//! ns (EPYC guest), so it is done when a sample is long enough to be a stall. The difference to the answer before is
+//! the evidence, less whatever shorter samples in between may account for: what remains was spent waiting *during
+//! this sample*. When those shorter samples add up to a stall, the kernel is asked too, so that the deduction stays
+//! below one.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -15,8 +16,9 @@ use crate::Flags;
 
 /// The calling thread's scheduler statistics.
 ///
-/// Format: "93399 71906 2": ns on the CPU, ns waiting for it, times it got it (Documentation/scheduler/sched-stats.rst). All
-/// three are 0 on a kernel that does not count; the first also in a thread that has not met a timer tick yet.
+/// Format: "93399 71906 2": ns on the CPU, ns waiting for it, times it got it
+/// (Documentation/scheduler/sched-stats.rst). All three are 0 on a kernel that does not count; the first also in a
+/// thread that has not met a timer tick yet.
 const SCHEDSTAT: &str = "/proc/thread-self/schedstat";
 
 /// Two of 2^64 and a count: 20 digits each.

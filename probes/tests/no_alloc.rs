@@ -56,7 +56,8 @@ fn probing_allocates_nothing() {
     let ms = Nanos::from_millis;
     let probes = vec![
         Probe::TimerWakeup(timer_wakeup::Options { interval: ms(1), slot: ms(4) }),
-        // The lowest threshold there is, and the shortest stall: every path is taken, the asking about long samples too.
+        // The lowest threshold there is, and the shortest stall: every path is taken, the asking about long samples
+        // too.
         Probe::SpinGap(spin_gap::Options { threshold: Nanos(100), slot: ms(4) }),
         Probe::Syscall(syscall::Options { interval: ms(2), slot: ms(2), calls: 16 }),
     ];

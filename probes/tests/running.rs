@@ -1,7 +1,7 @@
 //! Probe threads on the machine at hand: accounts that close, stalls of known length, refusals.
 //!
-//! One test at a time, because they measure the same CPU. Injecting stalls needs the right to a real-time priority; without
-//! it those tests say that they were skipped, and fail where `CI=true`.
+//! One test at a time, because they measure the same CPU. Injecting stalls needs the right to a real-time priority;
+//! without it those tests say that they were skipped, and fail where `CI=true`.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests")]
 
@@ -108,8 +108,8 @@ fn what_does_not_fit_the_ring_is_counted() {
 /// The time in which a thread of higher priority had the CPU.
 type Stall = (Ticks, Ticks);
 
-/// Runs `kind` alone while stalls of these lengths are injected, 20 ms apart; the stalls and the samples, or `None` without
-/// the right to inject any.
+/// Runs `kind` alone while stalls of these lengths are injected, 20 ms apart; the stalls and the samples, or `None`
+/// without the right to inject any.
 fn inject(kind: Kind, lengths: &[Nanos]) -> Option<(Clock, Vec<Stall>, Vec<Sample>)> {
     let clock = this_clock();
     // In one cycle: the few microseconds between two, in which nothing is looked for, shall not come between.
