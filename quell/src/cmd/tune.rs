@@ -386,7 +386,7 @@ fn history_document(history: &History) -> HistoryDocument {
         this_boot: past.is_this_boot,
         undone: past.what == What::Apply && past.is_this_boot && !past.is_live,
     };
-    let transactions = history.transactions.iter().map(transaction).collect();
+    let transactions = history.transactions.iter().rev().map(transaction).collect(); // newest first
     HistoryDocument { transactions, ..HistoryDocument::default() }
 }
 

@@ -140,6 +140,18 @@ impl Page {
         }
     }
 
+    /// One line of columns, each padded to its width; a longer text pushes the rest to the right.
+    pub(super) fn columns(&mut self, indent: usize, columns: &[(&str, usize)]) {
+        let mut line = " ".repeat(indent);
+        for (text, width) in columns {
+            let text = clean(text);
+            let padding = width.saturating_sub(text.chars().count());
+            line += &self.paint(&text, Tone::of(&text));
+            line += &" ".repeat(padding + 2);
+        }
+        self.lines.push(line.trim_end().to_owned());
+    }
+
     /// A table, set in by two columns.
     pub(super) fn table(&mut self, table: &Table) {
         for line in table.lines(self.style.width - 2) {

@@ -4,8 +4,8 @@ use super::Style;
 use super::page::{Page, Tone};
 use super::table::{Column, Table};
 use crate::json::tune::{
-    AppliedChange, ApplyDocument, Danger, DriftDocument, HistoryDocument, PlanDocument, RollbackDocument,
-    StatusCounts, Transaction, VerifiedKnob, VerifyDocument,
+    AppliedChange, ApplyDocument, Change, Danger, DriftDocument, Drifted, HistoryDocument, PlanDocument,
+    RollbackDocument, Skipped, StatusCounts, Transaction, VerifiedKnob, VerifyDocument,
 };
 
 /// What would be changed.
@@ -22,44 +22,89 @@ pub fn plan(plan: &PlanDocument, style: &Style) -> String {
     warnings(&mut page, "Dangers", &plan.dangers);
     if !plan.changes.is_empty() {
         page.heading("Changes");
-        page.table(&planned(plan));
+        entries(&mut page, plan.changes.iter().map(planned));
     }
     if !plan.skipped.is_empty() {
         page.heading("Left as it is");
-        page.table(&skipped(plan));
+        entries(&mut page, plan.skipped.iter().map(skipped));
     }
     page.finish()
 }
 
-fn planned(plan: &PlanDocument) -> Table {
-    let mut table = Table::new([
-        ("knob", Column::Left),
-        ("attribute", Column::Left),
-        ("change", Column::Flex),
-        ("when", Column::Left),
-        ("blast", Column::Left),
-    ]);
-    for change in &plan.changes {
-        let what = with_reason(&arrow(change.from.as_deref(), &change.to), change.reason.as_deref());
-        let knob = named(&change.knob, change.identity.as_deref());
-        table.row([&knob, &change.attribute, &what, &change.when, &change.blast]);
-    }
-    table
+/// One line of a list that is grouped by knob.
+struct Entry<'d> {
+    knob: &'d str,
+    /// What is said once about the knob.
+    about: Option<String>,
+    status: Option<&'d str>,
+    /// Which of its attributes, of which instance.
+    label: String,
+    value: String,
+    /// What is said about this line.
+    notes: Option<String>,
 }
 
-fn skipped(plan: &PlanDocument) -> Table {
-    let mut table = Table::new([
-        ("status", Column::Left),
-        ("knob", Column::Left),
-        ("attribute", Column::Left),
-        ("reason", Column::Flex),
-    ]);
-    for skipped in &plan.skipped {
-        let knob = named(&skipped.knob, skipped.identity.as_deref());
-        let attribute = skipped.attribute.as_deref().unwrap_or("");
-        table.row([&skipped.status, &knob, attribute, skipped.reason.as_deref().unwrap_or("")]);
+fn planned(change: &Change) -> Entry<'_> {
+    let mut about = change.reason.clone().unwrap_or_default();
+    if change.blast != "harmless" {
+        about.push_str(&format!(" [{}]", change.blast));
     }
-    table
+    if change.when != "runtime" {
+        about.push_str(&format!(" [takes hold: {}]", change.when));
+    }
+    Entry {
+        knob: &change.knob,
+        about: Some(about),
+        status: None,
+        label: label(change.identity.as_deref(), &change.attribute),
+        value: arrow(change.from.as_deref(), &change.to),
+        notes: None,
+    }
+}
+
+fn skipped(skipped: &Skipped) -> Entry<'_> {
+    let attribute = skipped.attribute.as_deref().unwrap_or("");
+    Entry {
+        knob: &skipped.knob,
+        about: None,
+        status: Some(&skipped.status),
+        label: label(skipped.identity.as_deref(), attribute),
+        value: String::new(),
+        notes: skipped.reason.clone(),
+    }
+}
+
+/// Lists `entries`: a line for each knob, its entries below it in columns, notes below their entry.
+fn entries<'d>(page: &mut Page, entries: impl Iterator<Item = Entry<'d>>) {
+    let entries: Vec<Entry<'d>> = entries.collect();
+    for group in entries.chunk_by(|a, b| a.knob == b.knob) {
+        let about = group[0].about.as_deref().filter(|about| !about.is_empty());
+        page.text(
+            2,
+            &about.map_or_else(|| group[0].knob.to_owned(), |about| format!("{}: {about}", group[0].knob)),
+        );
+        let widest = |text: fn(&Entry<'d>) -> usize| group.iter().map(text).max().unwrap_or(0);
+        let statuses = widest(|entry| entry.status.map_or(0, |status| status.chars().count()));
+        let labels = widest(|entry| entry.label.chars().count());
+        for entry in group {
+            let row = [(entry.label.as_str(), labels), (entry.value.as_str(), 0)];
+            match entry.status {
+                Some(status) => page.columns(4, &[(status, statuses), row[0], row[1]]),
+                None => page.columns(4, &row),
+            }
+            if let Some(notes) = entry.notes.as_deref().filter(|notes| !notes.is_empty()) {
+                page.text(8, notes);
+            }
+        }
+    }
+}
+
+fn label(identity: Option<&str>, attribute: &str) -> String {
+    match identity {
+        Some(identity) if attribute.is_empty() => identity.to_owned(),
+        Some(identity) => format!("{identity} {attribute}"),
+        None => attribute.to_owned(),
+    }
 }
 
 fn warnings(page: &mut Page, title: &str, dangers: &[Danger]) {
@@ -107,21 +152,17 @@ pub fn rollback(rollback: &RollbackDocument, style: &Style) -> String {
 }
 
 fn changes(page: &mut Page, changes: &[AppliedChange]) {
-    if changes.is_empty() {
-        return;
-    }
-    let mut table = Table::new([
-        ("status", Column::Left),
-        ("knob", Column::Left),
-        ("attribute", Column::Left),
-        ("change", Column::Flex),
-    ]);
-    for change in changes {
-        let what = with_reason(&arrow(change.from.as_deref(), &change.to), change.reason.as_deref());
-        let knob = named(&change.knob, change.identity.as_deref());
-        table.row([&change.status, &knob, &change.attribute, &what]);
-    }
-    page.table(&table);
+    entries(
+        page,
+        changes.iter().map(|change| Entry {
+            knob: &change.knob,
+            about: None,
+            status: Some(&change.status),
+            label: label(change.identity.as_deref(), &change.attribute),
+            value: arrow(change.from.as_deref(), &change.to),
+            notes: change.reason.clone(),
+        }),
+    );
 }
 
 /// Whether every knob took effect; what did not comes first.
@@ -133,38 +174,32 @@ pub fn verify(verify: &VerifyDocument, style: &Style) -> String {
     if verify.knobs.is_empty() {
         return page.finish();
     }
-    let mut table = Table::new([
-        ("status", Column::Left),
-        ("knob", Column::Left),
-        ("attribute", Column::Left),
-        ("finding", Column::Flex),
-    ]);
     let (fine, other): (Vec<_>, Vec<_>) = verify.knobs.iter().partition(|knob| knob.status == "ok");
-    for knob in other.into_iter().chain(fine) {
-        let name = named(&knob.knob, knob.identity.as_deref());
-        table.row([&knob.status, &name, &knob.attribute, &finding(knob)]);
-    }
-    page.table(&table);
+    entries(&mut page, other.into_iter().chain(fine).map(verified));
     page.finish()
 }
 
-fn finding(knob: &VerifiedKnob) -> String {
+fn verified(knob: &VerifiedKnob) -> Entry<'_> {
     let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "unreadable".to_owned());
-    let mut parts = vec![match (&knob.want, knob.want == knob.have) {
+    let value = match (&knob.want, knob.want == knob.have) {
         (None, _) => value(&knob.have),
         (Some(want), true) => want.clone(),
         (Some(want), false) => format!("wanted {want}, is {}", value(&knob.have)),
-    }];
-    parts.extend(match (knob.effective, knob.observed_for_s) {
-        (Some(true), Some(seconds)) => Some(format!("effect seen over {seconds:.1} s")),
-        (Some(true), None) => Some("effect seen".to_owned()),
-        (Some(false), _) => Some("no effect".to_owned()),
-        (None, _) => None,
-    });
-    parts.extend(knob.reason.clone());
-    parts.extend(knob.owner.as_deref().map(|owner| format!("also set by {owner}")));
-    parts.extend(knob.fix.as_deref().map(|fix| format!("to mend it: {fix}")));
-    parts.join("; ")
+    };
+    let mut notes = Vec::new();
+    notes.extend(knob.observed_for_s.map(|seconds| format!("effect watched for {seconds:.1} s")));
+    notes.extend(knob.reason.clone());
+    notes
+        .extend(knob.owner.as_deref().filter(|_| knob.status != "ok").map(|owner| format!("set by {owner}")));
+    notes.extend(knob.fix.as_deref().map(|fix| format!("to mend it: {fix}")));
+    Entry {
+        knob: &knob.knob,
+        about: None,
+        status: Some(&knob.status),
+        label: label(knob.identity.as_deref(), &knob.attribute),
+        value,
+        notes: Some(notes.join("; ")),
+    }
 }
 
 /// What is no longer as it was applied.
@@ -179,25 +214,24 @@ pub fn drift(drift: &DriftDocument, style: &Style) -> String {
     if drift.drifted.is_empty() {
         return page.finish();
     }
-    let mut table = Table::new([
-        ("status", Column::Left),
-        ("knob", Column::Left),
-        ("attribute", Column::Left),
-        ("finding", Column::Flex),
-    ]);
-    for drifted in &drift.drifted {
-        let unreadable = || "unreadable".to_owned();
-        let want = drifted.want.clone().unwrap_or_else(unreadable);
-        let mut parts =
-            vec![format!("applied {want}, is {}", drifted.have.clone().unwrap_or_else(unreadable))];
-        parts.extend(drifted.since.map(|since| format!("since {since:.0}")));
-        parts.extend(drifted.by.as_deref().map(|by| format!("by {by}")));
-        parts.extend(drifted.reason.clone());
-        let knob = named(&drifted.knob, drifted.identity.as_deref());
-        table.row([&drifted.status, &knob, &drifted.attribute, &parts.join("; ")]);
-    }
-    page.table(&table);
+    entries(&mut page, drift.drifted.iter().map(drifted));
     page.finish()
+}
+
+fn drifted(drifted: &Drifted) -> Entry<'_> {
+    let known = |value: &Option<String>| value.clone().unwrap_or_else(|| "unreadable".to_owned());
+    let mut notes = Vec::new();
+    notes.extend(drifted.since.map(|since| format!("since {since:.0}")));
+    notes.extend(drifted.by.as_deref().map(|by| format!("by {by}")));
+    notes.extend(drifted.reason.clone());
+    Entry {
+        knob: &drifted.knob,
+        about: None,
+        status: Some(&drifted.status),
+        label: label(drifted.identity.as_deref(), &drifted.attribute),
+        value: format!("applied {}, is {}", known(&drifted.want), known(&drifted.have)),
+        notes: Some(notes.join("; ")),
+    }
 }
 
 /// What was done to this host.
@@ -265,10 +299,6 @@ fn arrow(from: Option<&str>, to: &str) -> String {
 
 fn with_reason(what: &str, reason: Option<&str>) -> String {
     reason.map_or_else(|| what.to_owned(), |reason| format!("{what}; {reason}"))
-}
-
-fn named(knob: &str, identity: Option<&str>) -> String {
-    identity.map_or_else(|| knob.to_owned(), |identity| format!("{knob} {identity}"))
 }
 
 fn counted(count: usize, what: &str) -> String {
