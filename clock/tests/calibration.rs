@@ -28,9 +28,11 @@ fn every_stated_bound_is_true() {
     let mut bounds: Vec<u32> = checked.iter().map(|one| one.bound_ppb).collect();
     bounds.sort_unstable();
     let worst = checked.iter().map(|one| one.off_ppb.unsigned_abs()).max().unwrap();
+    let share =
+        checked.iter().map(|one| one.off_ppb.unsigned_abs() * 100 / u64::from(one.bound_ppb)).max().unwrap();
     println!(
         "{chain} calibrations over {SPAN_DEFAULT} against {} (itself within {} ppb, {} Hz): \
-         bound {} / {} / {} ppb (min, median, max), off by {worst} ppb at most",
+         bound {} / {} / {} ppb (min, median, max), off by {worst} ppb and {share} % of the bound at most",
         truth.span(),
         truth.error_ppb(),
         truth.hz(),
