@@ -26,6 +26,8 @@ pub struct Settings {
     pub policy: Policy,
     /// Period of the timer-wakeup probe.
     pub interval: Nanos,
+    /// Of each 100 ms, the time in which the spin-gap probe spins when it shares the CPU with other probes: its CPU cost.
+    pub spin: Nanos,
     /// Samples from this length on are kept as stalls.
     pub stall: Nanos,
     /// What to judge.
@@ -48,6 +50,12 @@ const INTERVAL_MIN: Nanos = Nanos::from_micros(50);
 /// Longest period: with a second between samples nothing is judged for minutes.
 const INTERVAL_MAX: Nanos = Nanos::from_secs(1);
 
+/// Shortest time worth spinning, of each 100 ms: the probe warms up in 100 us of it.
+const SPIN_MIN: Nanos = Nanos::from_micros(500);
+
+/// Longest: the other probes have 90 ms of each 100 ms.
+const SPIN_MAX: Nanos = Nanos::from_millis(10);
+
 /// Shortest stall kept: below it the list would hold a host's ordinary ticks.
 const STALL_MIN: Nanos = Nanos::from_micros(1);
 
@@ -61,6 +69,7 @@ impl Default for Settings {
             probes: PROBES.map(|about| about.kind).to_vec(),
             policy: Policy::Other,
             interval: Nanos::from_millis(1),
+            spin: Nanos::from_millis(1),
             stall: Nanos::from_micros(50),
             budgets: vec![budget],
             socket: PathBuf::from(SOCKET),
@@ -183,6 +192,8 @@ impl Reader {
         self.take("measure.policy", measure.parsed("policy"), &mut settings.policy, ToString::to_string);
         let interval = within(measure, "interval", INTERVAL_MIN, INTERVAL_MAX);
         self.take("measure.interval", interval, &mut settings.interval, ToString::to_string);
+        let spin = within(measure, "spin", SPIN_MIN, SPIN_MAX);
+        self.take("measure.spin", spin, &mut settings.spin, ToString::to_string);
         let stall = within(measure, "stall", STALL_MIN, INTERVAL_MAX);
         self.take("measure.stall", stall, &mut settings.stall, ToString::to_string);
     }

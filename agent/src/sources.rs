@@ -1,7 +1,7 @@
 //! From settings to the probes: which ones, how fast, and what each channel can resolve.
 
 use latency::{ChannelFacts, Layout};
-use probes::{Kind, Probe, RtThrottle, Spec, timer_wakeup};
+use probes::{Kind, Probe, RtThrottle, Spec, spin_gap, timer_wakeup};
 use units::{CpuSet, Nanos};
 
 use crate::facts::Facts;
@@ -14,7 +14,8 @@ pub fn spec(settings: &Settings, cpus: CpuSet, facts: Option<&Facts>) -> Spec {
         Kind::TimerWakeup => {
             Probe::TimerWakeup(timer_wakeup::Options { interval: settings.interval, ..Default::default() })
         }
-        other => Probe::from(*other),
+        Kind::SpinGap => Probe::SpinGap(spin_gap::Options { slot: settings.spin, ..Default::default() }),
+        Kind::Syscall => Probe::from(Kind::Syscall),
     });
     let throttle = facts.and_then(|facts| facts.rt_throttle.as_ref());
     Spec {

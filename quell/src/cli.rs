@@ -74,6 +74,9 @@ pub struct Up {
     /// Period of the timer-wakeup probe
     #[arg(long, value_name = "TIME", default_value = "1ms")]
     pub interval: Nanos,
+    /// How long spin-gap spins of each 100 ms when it is not the only probe
+    #[arg(long, value_name = "TIME", default_value = "10ms")]
+    pub spin: Nanos,
     /// Samples from this length on are kept as stalls, with their cause
     #[arg(long, value_name = "TIME", default_value = "50us")]
     pub stall: Nanos,

@@ -45,6 +45,7 @@ fn settings(options: &Up) -> Result<Settings, Failure> {
         cpus: options.cpus.clone(),
         policy: options.policy,
         interval: options.interval,
+        spin: options.spin,
         stall: options.stall,
         ..Settings::default()
     };
