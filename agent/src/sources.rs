@@ -55,7 +55,7 @@ fn sample_period(probe: &Probe, spec: &Spec) -> Option<Nanos> {
 /// threshold for gaps.
 fn floor(probe: Kind) -> Nanos {
     match probe {
-        Kind::SpinGap => probes::spin_gap::Options::default().threshold,
+        Kind::SpinGap => spin_gap::Options::default().threshold,
         Kind::TimerWakeup | Kind::Syscall => Nanos(20),
     }
 }
