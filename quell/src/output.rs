@@ -9,12 +9,14 @@ use crate::failure::Failure;
 /// Columns assumed when nothing says how many there are.
 const WIDTH: usize = 80;
 
-/// How text is written to stdout: colour only for a terminal that wants it (NO_COLOR, TERM=dumb), the width that
-/// COLUMNS tells.
+/// How text is written to stdout: colour only for a terminal that wants it (NO_COLOR, TERM=dumb), as wide as COLUMNS
+/// says, else as the terminal is.
 pub fn style() -> Style {
     let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-    let width = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).unwrap_or(WIDTH);
+    let said = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let measured = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
+    let width = said.or_else(measured).unwrap_or(WIDTH);
     Style { colour: io::stdout().is_terminal() && !set("NO_COLOR") && !dumb, width }
 }
 
