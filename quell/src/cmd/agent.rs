@@ -22,6 +22,9 @@ pub fn run(options: &Agent) -> Result<Exit, Failure> {
 }
 
 /// The journal takes stderr line by line, and has time and unit of its own; QUELL_LOG=debug says more.
+///
+/// A line that stderr does not take (the journal is gone, the disk is full) is lost and nothing else happens: the
+/// subscriber's own complaint about it would go to stderr too, and panic there.
 fn log_to_stderr() {
     let filter = EnvFilter::try_from_env("QUELL_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
@@ -30,6 +33,7 @@ fn log_to_stderr() {
         .without_time()
         .with_target(false)
         .with_ansi(false)
+        .log_internal_errors(false)
         .init();
 }
 
