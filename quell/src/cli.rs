@@ -2,9 +2,13 @@
 
 use std::path::PathBuf;
 
+use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use host::threads::Policy;
+use report::Exit;
 use units::{CpuSet, Nanos};
+
+use crate::failure::{self, Failure};
 
 /// Where the agent answers unless told otherwise.
 pub const REPORT_SOCKET: &str = "/run/quell/report.sock";
@@ -220,4 +224,29 @@ pub enum TuneVerb {
         /// The knob, as in mem.thp; without it, list all
         knob: Option<String>,
     },
+}
+
+/// Shows the help that was asked for, or says in one line what cannot be understood.
+pub fn not_run(asked: &clap::Error) -> Exit {
+    match asked.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            let _ = asked.print(); // a reader that went away has seen enough
+            Exit::Yes
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = asked.print();
+            Exit::Usage
+        }
+        _ => failure::tell(&Failure::new(Exit::Usage, one_line(&asked.to_string()))),
+    }
+}
+
+/// clap's message as every other of ours: what is wrong, then its tip or where to read on.
+fn one_line(message: &str) -> String {
+    let mut paragraphs =
+        message.split("\n\n").map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "));
+    let wrong = paragraphs.next().unwrap_or_default();
+    let wrong = wrong.strip_prefix("error: ").unwrap_or(&wrong);
+    let tip = paragraphs.find_map(|text| Some(text.strip_prefix("tip: ")?.to_owned()));
+    format!("{wrong} ({})", tip.as_deref().unwrap_or("see --help"))
 }

@@ -3,10 +3,11 @@
 //! Blocking and without an HTTP library: the answer is one JSON document with a length, read within the bounds of
 //! `units::limits`, its head parsed by httparse.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
+use host::threads::monotonic_now;
 use units::Nanos;
 use units::limits::{ANSWER_BYTES_MAX, RESPONSE_DEADLINE};
 
@@ -21,17 +22,35 @@ const DEADLINE: Nanos = Nanos(RESPONSE_DEADLINE.0 + 1_000_000_000);
 /// [`Failure`] with exit 6 when nobody answers, 4 when we may not connect, 1 when the answer is none.
 pub fn get(socket: &Path, path: &str) -> Result<String, Failure> {
     let mut stream = UnixStream::connect(socket).map_err(|cause| Failure::unreachable(socket, &cause))?;
-    let lost = |cause: std::io::Error| Failure::unreachable(socket, &cause);
-    stream.set_read_timeout(Some(DEADLINE.into())).map_err(lost)?;
+    let lost = |cause: io::Error| Failure::unreachable(socket, &cause);
     stream.set_write_timeout(Some(DEADLINE.into())).map_err(lost)?;
     // An agent that turns us away closes before it reads: its answer is there all the same.
     let _ = write!(stream, "GET {path} HTTP/1.1\r\nhost: quell\r\nconnection: close\r\n\r\n");
     let mut answer = Vec::new();
-    let ended = stream.take(ANSWER_BYTES_MAX as u64).read_to_end(&mut answer);
+    let ended = read_to_end(&mut stream, &mut answer);
     if answer.is_empty() {
         ended.map_err(lost)?;
     }
     body(socket, path, &answer)
+}
+
+/// Reads until the other side closes, within [`DEADLINE`] altogether: a timeout for each read alone would let a peer that
+/// sends a byte now and then keep us for ever.
+fn read_to_end(stream: &mut UnixStream, answer: &mut Vec<u8>) -> io::Result<()> {
+    let end = monotonic_now() + DEADLINE;
+    let mut chunk = [0; 64 << 10];
+    while answer.len() < ANSWER_BYTES_MAX {
+        let left = end - monotonic_now();
+        if left == Nanos::ZERO {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        stream.set_read_timeout(Some(left.into()))?;
+        match stream.read(&mut chunk)? {
+            0 => return Ok(()),
+            read => answer.extend_from_slice(&chunk[..read]),
+        }
+    }
+    Ok(())
 }
 
 fn body(socket: &Path, path: &str, answer: &[u8]) -> Result<String, Failure> {

@@ -12,15 +12,11 @@ mod output;
 use std::process::ExitCode;
 
 use clap::Parser;
-use report::Exit;
 
 fn main() -> ExitCode {
     let cli = match cli::Cli::try_parse() {
         Ok(cli) => cli,
-        Err(help_or_usage) => {
-            let _ = help_or_usage.print();
-            return if help_or_usage.use_stderr() { Exit::Usage.into() } else { Exit::Yes.into() };
-        }
+        Err(help_or_usage) => return cli::not_run(&help_or_usage).into(),
     };
     let outcome = match cli.command {
         cli::Command::Up(options) => cmd::up::run(&options),
