@@ -164,8 +164,9 @@ impl Engine {
         let failed = verdicts.iter().any(|verdict| verdict.status.is_trouble());
         let taken_back = atomic && failed;
         let is_left = |item: &Item, verdict: &Verdict| {
-            let moved = verdict.now.as_ref().is_some_and(|now| *now != item.entry.from);
-            moved && !verdict.is_foreign && (taken_back || verdict.status == Status::Failed)
+            let moved = verdict.now.as_ref() != Some(&item.entry.from);
+            let touched = !verdict.is_foreign && verdict.status != Status::Blocked;
+            moved && touched && (taken_back || verdict.status == Status::Failed)
         };
         // Last first, side effects at the very end.
         let mut back: Vec<usize> = (0..wanted.len()).filter(|i| is_left(wanted[*i], &verdicts[*i])).collect();
@@ -173,8 +174,8 @@ impl Engine {
         let side_effects = items.iter().filter(|item| taken_back && item.entry.to.is_none());
         let reversed: Vec<Item> = back
             .iter()
-            .map(|i| wanted[*i].reversed(verdicts[*i].now.as_deref().unwrap_or_default()))
-            .chain(side_effects.map(|item| item.reversed(&item.entry.from)))
+            .map(|i| wanted[*i].reversed(verdicts[*i].now.as_deref()))
+            .chain(side_effects.map(|item| item.reversed(None)))
             .collect();
         let undone = self.write(locked, &reversed.iter().collect::<Vec<_>>(), false);
         for (index, undone) in back.into_iter().zip(undone) {

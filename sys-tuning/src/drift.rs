@@ -53,7 +53,7 @@ impl Engine {
         let book = self.book()?;
         let watched = watched(&book);
         let knobs = watched.iter().filter_map(|(target, _)| registry::find(&target.knob));
-        let facts = Facts::read(&self.root, knobs)?;
+        let facts = Facts::read(&self.root, knobs);
         let last = book.ledger.last_live();
         let drifted =
             watched.iter().filter_map(|(target, want)| self.drifted(&facts, target, want.as_deref()));

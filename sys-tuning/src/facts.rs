@@ -15,7 +15,7 @@ use units::{CpuId, CpuSet};
 use crate::registry::{Knob, Topic};
 
 /// What was read.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Facts {
     pub is_fixture: bool,
     pub cpus: Option<Cpus>,
@@ -26,43 +26,69 @@ pub(crate) struct Facts {
     pub page_sizes: Vec<PageSize>,
     pub pools: Vec<(NodeId, PageSize, Pool)>,
     pub hierarchies: Vec<Hierarchy>,
+    /// CPUs that cgroup partitions keep out of everybody else's scheduling; `None` on kernels that do not tell.
+    pub partitioned: Option<CpuSet>,
     pub scaling: Option<Scaling>,
     /// The period that real-time throttling counts in.
     pub rt_period_us: Option<i64>,
     pub workqueue_requested: bool,
+    problems: Vec<(Topic, String)>,
+}
+
+/// What could not be read.
+#[derive(Default)]
+struct Problems {
+    list: Vec<(Topic, String)>,
+}
+
+impl Problems {
+    /// The value; its default when it could not be had.
+    fn note<T: Default>(&mut self, topic: Topic, read: Result<T, Error>) -> T {
+        read.unwrap_or_else(|error| {
+            self.list.push((topic, error.to_string()));
+            T::default()
+        })
+    }
 }
 
 impl Facts {
-    /// Reads what `knobs` need.
-    pub fn read<'k>(root: &Root, knobs: impl Iterator<Item = &'k Knob>) -> Result<Self, Error> {
+    /// Reads what `knobs` need. Never fails as a whole: what cannot be understood is a problem of the knobs that need it,
+    /// and must not keep the others from being planned or, above all, put back.
+    pub fn read<'k>(root: &Root, knobs: impl Iterator<Item = &'k Knob>) -> Self {
         let topics: Vec<Topic> = knobs.flat_map(|knob| knob.reads).copied().collect();
         let wants = |topic| topics.contains(&topic);
-        let cpus = if_present(Cpus::read(root))?;
-        let nodes = if wants(Topic::Nodes) { nodes(root)? } else { Vec::new() };
-        let page_sizes = if wants(Topic::Nodes) { hugepages::sizes(root)? } else { Vec::new() };
-        let sibling_groups = cpus.as_ref().map_or(Ok(Vec::new()), |cpus| siblings(root, cpus))?;
-        Ok(Self {
+        let mut problems = Problems::default();
+        let cpus = problems.note(Topic::Cpus, if_present(Cpus::read(root)));
+        let hierarchies = problems.note(Topic::Cgroups, if_present(cgroups::hierarchies(root)));
+        let mut facts = Self {
             is_fixture: !root.is_system(),
+            sibling_groups: problems.note(Topic::Cpus, siblings(root, cpus.as_ref())),
             cpus,
-            sibling_groups,
-            irqs: if wants(Topic::Irqs) {
-                if_present(irqs::lines(root))?.unwrap_or_default()
-            } else {
-                Vec::new()
-            },
-            pools: pools(root, &nodes, &page_sizes)?,
-            nodes,
-            page_sizes,
-            hierarchies: if wants(Topic::Cgroups) {
-                if_present(cgroups::hierarchies(root))?.unwrap_or_default()
-            } else {
-                Vec::new()
-            },
-            scaling: if wants(Topic::Cpufreq) { Some(cpufreq::scaling(root)?) } else { None },
-            rt_period_us: if_present(host::sysctl::read(root, "kernel.sched_rt_period_us"))?
-                .and_then(|text| text.trim().parse().ok()),
+            partitioned: problems.note(Topic::Cgroups, partitioned(root, hierarchies.as_ref())),
+            hierarchies: hierarchies.unwrap_or_default(),
+            rt_period_us: rt_period_us(root),
             workqueue_requested: root.exists(crate::knobs::wq::REQUESTED),
-        })
+            ..Self::default()
+        };
+        if wants(Topic::Irqs) {
+            facts.irqs = problems.note(Topic::Irqs, if_present(irqs::lines(root))).unwrap_or_default();
+        }
+        if wants(Topic::Cpufreq) {
+            facts.scaling = problems.note(Topic::Cpufreq, cpufreq::scaling(root).map(Some));
+        }
+        if wants(Topic::Nodes) {
+            facts.nodes = problems.note(Topic::Nodes, nodes(root));
+            facts.page_sizes = problems.note(Topic::Nodes, hugepages::sizes(root));
+            facts.pools = pools(root, &facts.nodes, &facts.page_sizes, &mut problems);
+        }
+        facts.problems = problems.list;
+        facts
+    }
+
+    /// Why a knob cannot be planned: something it needs to know could not be read or understood.
+    pub fn problem(&self, knob: &Knob) -> Option<&str> {
+        let concerns = |(topic, _): &&(Topic, String)| knob.reads.contains(topic);
+        self.problems.iter().find(concerns).map(|(_, problem)| problem.as_str())
     }
 
     /// The CPUs that are on line; none where the kernel does not tell.
@@ -80,15 +106,20 @@ impl Facts {
         self.pools.iter().find(|(n, s, _)| *n == node && *s == size).map(|(_, _, pool)| *pool)
     }
 
+    /// Whether the node and the size exist.
+    pub fn has_pool(&self, node: NodeId, size: PageSize) -> bool {
+        self.nodes.iter().any(|known| known.id == node) && self.page_sizes.contains(&size)
+    }
+
     /// The hierarchy whose groups have cpusets, if it is of this generation.
     pub fn cpuset_hierarchy(&self, version: Version) -> Option<&Hierarchy> {
         cgroups::with_controller(&self.hierarchies, "cpuset").filter(|hierarchy| hierarchy.version == version)
     }
 }
 
-fn siblings(root: &Root, cpus: &Cpus) -> Result<Vec<CpuSet>, Error> {
+fn siblings(root: &Root, cpus: Option<&Cpus>) -> Result<Vec<CpuSet>, Error> {
     let mut groups = Vec::new();
-    for cpu in cpus.online.iter() {
+    for cpu in cpus.into_iter().flat_map(|cpus| cpus.online.iter()) {
         let group = cpus::place(root, cpu)?.map_or_else(CpuSet::empty, |place| place.siblings);
         // Each group once: with its first CPU.
         if group.count() > 1 && group.first() == Some(cpu) {
@@ -98,18 +129,34 @@ fn siblings(root: &Root, cpus: &Cpus) -> Result<Vec<CpuSet>, Error> {
     Ok(groups)
 }
 
+fn partitioned(root: &Root, hierarchies: Option<&Vec<Hierarchy>>) -> Result<Option<CpuSet>, Error> {
+    let unified = hierarchies.into_iter().flatten().find(|hierarchy| hierarchy.version == Version::V2);
+    unified.map_or(Ok(None), |hierarchy| cgroups::isolated(root, hierarchy))
+}
+
+/// Only for a check before the kernel makes it, so that not knowing is no problem.
+fn rt_period_us(root: &Root) -> Option<i64> {
+    host::sysctl::read(root, "kernel.sched_rt_period_us").ok()?.trim().parse().ok()
+}
+
 fn nodes(root: &Root) -> Result<Vec<Node>, Error> {
     let ids = if_present(numa::nodes(root))?.unwrap_or_default();
     ids.into_iter().map(|id| numa::node(root, id)).collect()
 }
 
-fn pools(root: &Root, nodes: &[Node], sizes: &[PageSize]) -> Result<Vec<(NodeId, PageSize, Pool)>, Error> {
+fn pools(
+    root: &Root,
+    nodes: &[Node],
+    sizes: &[PageSize],
+    problems: &mut Problems,
+) -> Vec<(NodeId, PageSize, Pool)> {
     let mut pools = Vec::new();
     for node in nodes {
         for size in sizes {
-            let pool = if_present(hugepages::pool(root, Some(node.id), *size))?;
+            let pool = if_present(hugepages::pool(root, Some(node.id), *size));
+            let pool = problems.note(Topic::Nodes, pool);
             pools.extend(pool.map(|pool| (node.id, *size, pool)));
         }
     }
-    Ok(pools)
+    pools
 }

@@ -330,9 +330,8 @@ impl Line {
 
     /// Whether what stands there now may be there because of us.
     pub fn is_ours(&self, cell: &Cell, now: &Reading) -> bool {
-        let interrupted = self.ours.iter().any(|ours| !matches!(ours, Ours::Value(_)));
         match now {
-            Reading::Torn => interrupted,
+            Reading::Torn => true, // nobody sets a file to nothing
             Reading::Absent | Reading::Value { .. } => self.ours.iter().any(|ours| match ours {
                 Ours::Value(value) => cell.same(value, now.text()),
                 Ours::Between { from, to } => cell.on_the_way(from, to, now.text()),

@@ -196,9 +196,10 @@ pub enum Absence {
 /// A part of the machine that is read only when a knob asks for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Topic {
+    Cpus,
+    Cgroups,
     Irqs,
     Nodes,
-    Cgroups,
     Cpufreq,
 }
 

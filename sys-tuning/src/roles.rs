@@ -49,7 +49,7 @@ impl fmt::Display for CpuChoice {
 /// Which CPUs a profile wants isolated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Isolated {
-    /// Those the kernel already keeps out of its scheduling.
+    /// Those the kernel already keeps out of its scheduling, since boot or by a cgroup partition.
     Auto,
     /// These.
     List(Box<CpuSet>),
@@ -85,7 +85,10 @@ impl Roles {
         let online = facts.online();
         let isolated = match (wanted, &facts.cpus) {
             (Isolated::List(cpus), _) => CpuSet::clone(cpus),
-            (Isolated::Auto, Some(cpus)) => cpus.online.difference(&cpus.housekeeping()),
+            (Isolated::Auto, Some(cpus)) => cpus
+                .online
+                .difference(&cpus.housekeeping())
+                .union(facts.partitioned.as_ref().unwrap_or(&CpuSet::empty())),
             (Isolated::Auto, None) => CpuSet::empty(),
         };
         Self { housekeeping: online.difference(&isolated), isolated, online }

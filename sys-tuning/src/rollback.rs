@@ -83,7 +83,7 @@ impl Engine {
         if undos.is_empty() && undoes.is_empty() {
             return Ok(RolledBack::nothing(damage));
         }
-        let decided = self.decide(undos, options.force)?;
+        let decided = self.decide(undos, options.force);
         Ok(RolledBack { damage, ..self.restore(options, &locked, decided, undoes) })
     }
 
@@ -94,7 +94,7 @@ impl Engine {
     pub fn rollback_steps(&self, options: &RollbackOptions) -> Result<Vec<Step>, Error> {
         let book = self.book()?;
         let (undos, _) = book.ledger.undo(options.to)?;
-        let decided = self.decide(undos, options.force)?;
+        let decided = self.decide(undos, options.force);
         let mut steps = Vec::new();
         for decided in &decided {
             if let Decision::Restore(item) = &decided.decision {
@@ -106,13 +106,13 @@ impl Engine {
     }
 
     /// Looks at every cell and decides what to do with it.
-    fn decide(&self, undos: Vec<Undo>, force: bool) -> Result<Vec<Decided>, Error> {
+    fn decide(&self, undos: Vec<Undo>, force: bool) -> Vec<Decided> {
         let knobs = undos.iter().filter_map(|undo| registry::find(&undo.target.knob));
-        let facts = Facts::read(&self.root, knobs)?;
+        let facts = Facts::read(&self.root, knobs);
         let mut decided: Vec<Decided> =
             undos.into_iter().map(|undo| decide(&self.root, &facts, undo, force)).collect();
         respect_changed_groups(&mut decided);
-        Ok(decided)
+        decided
     }
 
     fn restore(
@@ -252,8 +252,13 @@ fn decide(root: &Root, facts: &Facts, undo: Undo, force: bool) -> Decided {
         return leave(undo, None, Status::Failed, reason);
     };
     let Some(cell) = (knob.locate)(facts, &undo.target.attribute, &undo.target.identity) else {
-        let reason = "gone: this machine has no such thing any more".to_owned();
-        return leave(undo, None, Status::NotApplicable, reason);
+        return match facts.problem(knob) {
+            Some(problem) => leave(undo, None, Status::Failed, format!("cannot be looked for: {problem}")),
+            None => {
+                let reason = "gone: this machine has no such thing any more".to_owned();
+                leave(undo, None, Status::NotApplicable, reason)
+            }
+        };
     };
     let reading = match cell.read(root) {
         Ok(reading) => reading,

@@ -14,6 +14,7 @@ use crate::error::ProfileMistakes;
 use crate::facts::Facts;
 use crate::profile::Profile;
 use crate::roles::{Isolated, Roles, unknown_cpu};
+use crate::status::Status;
 
 /// What was seen.
 pub(crate) struct Survey {
@@ -35,9 +36,9 @@ impl Survey {
     /// Looks at the machine.
     ///
     /// # Errors
-    /// [`Error::Host`]; [`Error::Profile`] for what this machine cannot be asked for.
+    /// [`Error::Profile`] for what this machine cannot be asked for.
     pub fn take(root: &Arc<Root>, profile: &Profile) -> Result<Self, Error> {
-        let facts = Facts::read(root, profile.knobs())?;
+        let facts = Facts::read(root, profile.knobs());
         let roles = Roles::divide(&facts, &profile.isolated);
         let mut draft = draft(&facts, &roles, profile);
         if !draft.mistakes.is_empty() {
@@ -72,7 +73,10 @@ pub(crate) fn draft(facts: &Facts, roles: &Roles, profile: &Profile) -> Draft {
     division(facts, roles, profile, &mut draft);
     let scope = Scope { facts, roles };
     for wanted in &profile.wanted {
-        (wanted.knob.wish)(&scope, wanted, &mut draft);
+        match facts.problem(wanted.knob) {
+            Some(problem) => draft.skip(wanted, "", Status::Failed, problem),
+            None => (wanted.knob.wish)(&scope, wanted, &mut draft),
+        }
     }
     draft
 }

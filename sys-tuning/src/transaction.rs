@@ -48,13 +48,14 @@ impl Engine {
     /// Writes every item and judges what came of it, in order.
     pub(crate) fn write(&self, locked: &Locked, items: &[&Item], stop_at_failure: bool) -> Vec<Verdict> {
         let jobs = items.iter().map(|item| item.job()).collect();
-        let mode = Mode::new(self.worker_cpus(), stop_at_failure);
+        let mode = Mode::new(&self.root, self.worker_cpus(), stop_at_failure);
         let done = writer::run(&self.root, &locked.lock, jobs, &mode);
         items.iter().zip(done).map(|(item, done)| self.judge(item, done)).collect()
     }
 
     fn judge(&self, item: &Item, done: Done) -> Verdict {
-        let text = |reading: Reading| Some(reading.text().to_owned());
+        // Of a torn file it is not known what it holds.
+        let text = |reading: Reading| (reading != Reading::Torn).then(|| reading.text().to_owned());
         match done {
             Done::Wrote(reading) => self.wrote(item, &reading),
             Done::Changed(reading) => {
@@ -130,17 +131,14 @@ impl Item {
         }
     }
 
-    /// The change that takes this one back, when `now` stands there.
-    pub fn reversed(&self, now: &str) -> Self {
-        let entry = Entry { from: now.to_owned(), to: Some(self.entry.from.clone()), ..self.entry.clone() };
+    /// The change that takes this one back; `now` stands there, as far as that is known.
+    pub fn reversed(&self, now: Option<&str>) -> Self {
+        let from = now.unwrap_or(&self.entry.from).to_owned();
+        let entry = Entry { from, to: Some(self.entry.from.clone()), ..self.entry.clone() };
         Self {
             knob: self.knob,
             cell: self.cell.clone(),
-            expected: if self.entry.to.is_some() {
-                Expected::Value(now.to_owned())
-            } else {
-                Expected::Anything
-            },
+            expected: now.map_or(Expected::Anything, |now| Expected::Value(now.to_owned())),
             raw: Some(self.entry.raw.clone()),
             entry,
         }

@@ -76,8 +76,10 @@ pub(crate) struct Mode {
 }
 
 impl Mode {
-    pub fn new(cpus: CpuSet, stop_at_failure: bool) -> Self {
-        Self { stop_at_failure, deadline: KERNEL_WRITE_DEADLINE, cpus }
+    pub fn new(root: &Root, cpus: CpuSet, stop_at_failure: bool) -> Self {
+        // A disk behind plain files may take its time without anything being wrong.
+        let deadline = KERNEL_WRITE_DEADLINE.times(if root.is_system() { 1 } else { 40 });
+        Self { stop_at_failure, deadline, cpus }
     }
 }
 
@@ -105,12 +107,15 @@ impl Shared {
 
 /// Carries out `jobs` in order.
 pub(crate) fn run(root: &Arc<Root>, lock: &Arc<Lock>, jobs: Vec<Job>, mode: &Mode) -> Vec<Done> {
+    if jobs.is_empty() {
+        return Vec::new();
+    }
     let shared = Arc::new(Shared {
         progress: Mutex::new(Progress {
             done: jobs.iter().map(|_| None).collect(),
             running: None,
             generation: 0,
-            finished: jobs.is_empty(),
+            finished: false,
         }),
         changed: Condvar::new(),
     });
@@ -140,7 +145,7 @@ impl Batch<'_> {
             generation,
             stop_at_failure: self.mode.stop_at_failure,
             stuck,
-            _lock: self.lock.clone(),
+            lock: self.lock.clone(),
         };
         let role = Role { name: "tune-writer".into(), cpus: self.mode.cpus.clone(), policy: Policy::Other };
         // The role's CPUs may be refused inside a cpuset; writing elsewhere is better than not writing.
@@ -186,7 +191,8 @@ struct Worker {
     generation: u64,
     stop_at_failure: bool,
     stuck: BTreeSet<String>,
-    _lock: Arc<Lock>,
+    /// Held while a write of this thread may be in the kernel.
+    lock: Arc<Lock>,
 }
 
 impl Worker {
@@ -209,6 +215,8 @@ impl Worker {
                 break;
             }
         }
+        // Before the client goes on: the lock is free once its own share is gone.
+        drop(self.lock);
         self.shared.progress().finished = true;
         self.shared.changed.notify_one();
     }
@@ -237,7 +245,7 @@ impl Worker {
             return Done::Changed(before);
         }
         let written = match job.cell.form {
-            Form::Pages { .. } => return self.resize(index, job, before),
+            Form::Pages { .. } if before != Reading::Torn => return self.resize(index, job, before),
             _ if !self.root.is_system() => fixture::write(&self.root, &job.cell, &job.to, job.raw.as_deref()),
             _ => self.write(job, before.text()),
         };
@@ -353,3 +361,134 @@ const RETRIES: usize = 3;
 
 /// Memory taken between two looks at the head-room: 64 pages of 2 MiB take the kernel about 0.2 ms (2-vCPU VM).
 const STEP_BYTES: u64 = 128 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::StateDir;
+    use nix::sys::stat::Mode as FileMode;
+    use std::path::Path;
+
+    /// A tree of plain files, and the lock that a batch needs.
+    struct Bench {
+        dir: tempfile::TempDir,
+        root: Arc<Root>,
+        lock: Option<Arc<Lock>>,
+    }
+
+    impl Bench {
+        fn new(files: &[(&str, &str)]) -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            std::fs::create_dir_all(dir.path().join("sys")).unwrap();
+            let bench = Self {
+                root: Arc::new(Root::at(dir.path())),
+                lock: Some(Arc::new(Lock::take(&state(dir.path())).unwrap())),
+                dir,
+            };
+            for (name, text) in files {
+                std::fs::File::create(bench.path(name)).unwrap();
+                bench.root.write(&format!("/sys/{name}"), text).unwrap();
+            }
+            bench
+        }
+
+        fn path(&self, name: &str) -> std::path::PathBuf {
+            self.dir.path().join("sys").join(name)
+        }
+
+        /// A pipe: opening it blocks until somebody opens its other end, as a stuck kernel attribute does.
+        fn stuck(&self, name: &str) {
+            nix::unistd::mkfifo(&self.path(name), FileMode::S_IRWXU).unwrap();
+        }
+
+        fn run(&self, jobs: Vec<Job>, stop_at_failure: bool) -> Vec<Done> {
+            let cpus = host::threads::allowed_cpus().unwrap();
+            let mode = Mode { stop_at_failure, deadline: Nanos::from_millis(20), cpus };
+            run(&self.root, self.lock.as_ref().unwrap(), jobs, &mode)
+        }
+    }
+
+    fn state(dir: &Path) -> StateDir {
+        StateDir::create(&dir.join("state")).unwrap()
+    }
+
+    fn job(name: &str, from: &str, to: &str) -> Job {
+        Job {
+            knob: "mem.swap",
+            cell: Cell::plain(format!("/sys/{name}"), Form::Number),
+            from: Expected::Value(from.to_owned()),
+            to: to.to_owned(),
+            raw: None,
+        }
+    }
+
+    fn words(done: &[Done]) -> Vec<&'static str> {
+        let word = |done: &Done| match done {
+            Done::Wrote(_) => "wrote",
+            Done::Changed(_) => "changed",
+            Done::Refused(..) => "refused",
+            Done::Differs(..) => "differs",
+            Done::Unreadable(_) => "unreadable",
+            Done::Blocked => "blocked",
+            Done::NotTried => "not tried",
+        };
+        done.iter().map(word).collect()
+    }
+
+    #[test]
+    fn a_batch_is_written_in_order() {
+        let bench = Bench::new(&[("a", "1\n"), ("b", "1\n")]);
+        let done = bench.run(vec![job("a", "1", "2"), job("b", "1", "3"), job("a", "2", "4")], false);
+        assert_eq!(words(&done), ["wrote", "wrote", "wrote"]);
+        assert_eq!(bench.root.read("/sys/a").unwrap(), "4\n");
+    }
+
+    #[test]
+    fn what_changed_since_it_was_journaled_is_not_touched() {
+        let bench = Bench::new(&[("a", "42\n"), ("b", "2\n")]);
+        let writes = bench.root.write_count();
+        let done = bench.run(vec![job("a", "1", "2"), job("b", "1", "2")], false);
+        assert_eq!(words(&done), ["changed", "wrote"], "b holds what it should");
+        assert_eq!(bench.root.write_count() - writes, 0);
+        assert_eq!(bench.root.read("/sys/a").unwrap(), "42\n");
+    }
+
+    #[test]
+    fn the_rest_is_not_tried_when_asked_so() {
+        let bench = Bench::new(&[("a", "42\n"), ("b", "1\n")]);
+        let jobs = || vec![job("a", "1", "2"), job("b", "1", "2")];
+        assert_eq!(words(&bench.run(jobs(), true)), ["changed", "not tried"]);
+        assert_eq!(words(&bench.run(jobs(), false)), ["changed", "wrote"]);
+    }
+
+    #[test]
+    fn a_stuck_write_does_not_stop_the_others_and_keeps_the_lock() {
+        let mut bench = Bench::new(&[("a", "1\n"), ("b", "1\n")]);
+        bench.stuck("pipe");
+        let jobs = vec![job("a", "1", "2"), job("pipe", "1", "2"), job("pipe", "1", "3"), job("b", "1", "2")];
+        let done = bench.run(jobs, false);
+        // The second job on the stuck file is not even begun: never two writes to one file at once.
+        assert_eq!(words(&done), ["wrote", "blocked", "blocked", "wrote"]);
+        bench.lock = None;
+        assert!(
+            Lock::take(&state(bench.dir.path())).is_err(),
+            "the stuck thread holds its share of the lock"
+        );
+        // Both ends open: the stuck thread comes back, finds itself given up and lets go.
+        let _end = std::fs::OpenOptions::new().read(true).write(true).open(bench.path("pipe")).unwrap();
+    }
+
+    #[test]
+    fn too_many_stuck_writes_end_the_batch() {
+        let bench = Bench::new(&[("a", "1\n")]);
+        let names: Vec<String> = (0..=BLOCKED_WRITES_MAX).map(|n| format!("pipe{n}")).collect();
+        names.iter().for_each(|name| bench.stuck(name));
+        let jobs = names.iter().map(|name| job(name, "1", "2")).chain([job("a", "1", "2")]).collect();
+        let done = bench.run(jobs, false);
+        assert_eq!(words(&done).iter().filter(|word| **word == "blocked").count(), BLOCKED_WRITES_MAX + 1);
+        assert_eq!(words(&done).last(), Some(&"not tried"));
+        for name in &names {
+            std::fs::OpenOptions::new().read(true).write(true).open(bench.path(name)).unwrap();
+        }
+    }
+}

@@ -36,7 +36,7 @@ pub(crate) static KNOB: Knob = Knob {
         "/sys/fs/cgroup/cpuset/{group}/cpuset.cpus",
         "/sys/fs/cgroup/cpuset/{group}/cpuset.mems",
     ],
-    reads: &[Topic::Cgroups, Topic::Nodes],
+    reads: &[Topic::Cpus, Topic::Cgroups, Topic::Nodes],
     wish,
     locate,
 };

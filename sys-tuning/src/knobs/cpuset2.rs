@@ -38,7 +38,7 @@ pub(crate) static KNOB: Knob = Knob {
         "/sys/fs/cgroup/{group}/cpuset.cpus",
         "/sys/fs/cgroup/{group}/cpuset.cpus.partition",
     ],
-    reads: &[Topic::Cgroups],
+    reads: &[Topic::Cpus, Topic::Cgroups],
     wish,
     locate,
 };

@@ -122,7 +122,7 @@ fn refusal(node: &Node, asked: &[&Asked<'_>]) -> Option<String> {
 
 fn locate(facts: &Facts, attribute: &str, identity: &str) -> Option<Cell> {
     let (size, node) = (attribute.parse().ok()?, identity.parse().ok()?);
-    facts.pool(node, size).map(|_| cell::pages(node, size))
+    facts.has_pool(node, size).then(|| cell::pages(node, size))
 }
 
 #[cfg(test)]

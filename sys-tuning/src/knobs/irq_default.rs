@@ -6,7 +6,7 @@ use crate::cell::{Cell, Form};
 use crate::draft::{Draft, Scope};
 use crate::facts::Facts;
 use crate::profile::Wanted;
-use crate::registry::{Absence, Attribute, Blast, Group, Kind, Knob, Needs, When};
+use crate::registry::{Absence, Attribute, Blast, Group, Kind, Knob, Needs, Topic, When};
 
 pub(crate) static KNOB: Knob = Knob {
     id: "irq.default",
@@ -21,7 +21,7 @@ pub(crate) static KNOB: Knob = Knob {
     effect: "the kernel reads this mask when an interrupt is requested; CPUs off line do not count",
     undo: "the original mask is written",
     paths: &[DEFAULT_AFFINITY],
-    reads: &[],
+    reads: &[Topic::Cpus],
     wish,
     locate,
 };

@@ -13,7 +13,7 @@ use crate::cell::{Cell, Form};
 use crate::draft::{Draft, Scope};
 use crate::facts::Facts;
 use crate::profile::{Value, Wanted};
-use crate::registry::{Absence, Attribute, Blast, Group, Kind, Knob, Needs, When};
+use crate::registry::{Absence, Attribute, Blast, Group, Kind, Knob, Needs, Topic, When};
 
 pub(crate) static KNOB: Knob = Knob {
     id: "cpu.qos",
@@ -35,7 +35,7 @@ pub(crate) static KNOB: Knob = Knob {
     effect: "the request itself; which idle states were used shows in cpuidle/state*/usage",
     undo: "the original request is written",
     paths: &["/sys/devices/system/cpu/cpu{cpu}/power/pm_qos_resume_latency_us"],
-    reads: &[],
+    reads: &[Topic::Cpus],
     wish,
     locate,
 };

@@ -6,7 +6,7 @@ use crate::cell::{Cell, Effect, Form};
 use crate::draft::{Draft, Scope};
 use crate::facts::Facts;
 use crate::profile::Wanted;
-use crate::registry::{Absence, Attribute, Blast, Group, Kind, Knob, Needs, When};
+use crate::registry::{Absence, Attribute, Blast, Group, Kind, Knob, Needs, Topic, When};
 
 /// What was last asked for (Linux 6.7 or later); the mask itself then shows what came of it.
 pub(crate) const REQUESTED: &str = "/sys/devices/virtual/workqueue/cpumask_requested";
@@ -24,7 +24,7 @@ pub(crate) static KNOB: Knob = Knob {
     effect: "the effective mask lies within the wanted CPUs; partitions may have taken CPUs from it",
     undo: "the requested mask is written",
     paths: &[CPUMASK, REQUESTED],
-    reads: &[],
+    reads: &[Topic::Cpus],
     wish,
     locate,
 };

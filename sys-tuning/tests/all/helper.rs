@@ -1,5 +1,6 @@
 //! One command of the engine as a process of its own: this test binary, run again.
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -14,8 +15,23 @@ const SEPARATOR: char = '\u{1f}';
 ///
 /// Its thread number comes first on its standard output, and it begins when a line comes on its standard input.
 pub fn command(root: &Path, state: &Path, verb: &str, profile: &Path) -> Command {
+    command_under(&[], &std::env::current_exe().unwrap(), root, state, verb, profile)
+}
+
+/// The same with a program in front that runs it (a fault injector, a change of user), from the copy `program`.
+pub fn command_under(
+    wrapper: &[&str],
+    program: &Path,
+    root: &Path,
+    state: &Path,
+    verb: &str,
+    profile: &Path,
+) -> Command {
     let arguments = [root, state, Path::new(verb), profile].map(|part| part.display().to_string());
-    let mut command = Command::new(std::env::current_exe().unwrap());
+    let words = wrapper.iter().map(OsStr::new).chain([program.as_os_str()]);
+    let words: Vec<&OsStr> = words.collect();
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]);
     command.args(["helper::process", "--exact", "--nocapture", "--test-threads=1"]);
     command.env(ARGUMENTS, arguments.join(&SEPARATOR.to_string()));
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -24,9 +40,15 @@ pub fn command(root: &Path, state: &Path, verb: &str, profile: &Path) -> Command
 
 /// Runs a helper to its end; its exit code is that of the product.
 pub fn run(root: &Path, state: &Path, verb: &str, profile: &Path) -> i32 {
+    finish(&mut command(root, state, verb, profile))
+}
+
+/// Runs a helper's command line to its end.
+pub fn finish(command: &mut Command) -> i32 {
     use std::io::Write;
-    let mut child = command(root, state, verb, profile).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(b"go\n").unwrap();
+    let mut child = command.spawn().unwrap();
+    // A helper that died before its start line does not read it.
+    let _ = child.stdin.take().unwrap().write_all(b"go\n");
     child.wait_with_output().unwrap().status.code().unwrap()
 }
 
@@ -41,7 +63,10 @@ fn process() {
     let engine = Engine::new(Arc::new(Root::at(Path::new(root))), Path::new(state));
     let code = match act(&engine, verb, profile) {
         Ok(code) => code,
-        Err(error) => exit_code(&error),
+        Err(error) => {
+            println!("{error}");
+            exit_code(&error)
+        }
     };
     std::process::exit(code);
 }
@@ -61,6 +86,8 @@ fn exit_code(error: &Error) -> i32 {
 fn act(engine: &Engine, verb: &str, profile: &str) -> Result<i32, Error> {
     let back = |to| RollbackOptions { to, force: false, at: 0 };
     match verb {
+        "plan" => Ok(if engine.plan(&Profile::load(profile)?)?.changes.is_empty() { 0 } else { 10 }),
+        "verify" => engine.verify(&Profile::load(profile)?).map(|_| 0),
         "apply" => apply(engine, profile, false),
         "apply-atomic" => apply(engine, profile, true),
         "apply-mutant" => {

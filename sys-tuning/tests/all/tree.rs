@@ -1,5 +1,4 @@
-//! A fake machine: plain files with the text of a 2-CPU virtual machine with Linux 6.18 (and, so that every form of cell
-//! occurs, a default affinity and limits in bytes as other machines have them).
+//! Machines to work on: captured ones, copied, and one that is changed a little so that every form of cell occurs.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,59 +14,47 @@ pub struct Machine {
     dir: tempfile::TempDir,
 }
 
-const FILES: &[(&str, &str)] = &[
-    ("etc/machine-id", "3d1219c7c4c5404aaa1f6d2a48adfda4\n"),
-    ("proc/sys/kernel/random/boot_id", "25be2e43-735c-4f0b-8721-54d9cd01e8e9\n"),
-    ("proc/sys/kernel/hostname", "fake\n"),
-    ("proc/sys/kernel/osrelease", "6.18.44\n"),
-    ("proc/sys/kernel/version", "#1 SMP PREEMPT_DYNAMIC\n"),
-    ("proc/sys/vm/swappiness", "60\n"),
-    ("proc/sys/vm/dirty_ratio", "20\n"),
-    ("proc/sys/vm/dirty_bytes", "0\n"),
-    ("proc/sys/vm/dirty_background_ratio", "0\n"),
-    ("proc/sys/vm/dirty_background_bytes", "67108864\n"),
-    ("proc/sys/vm/min_free_kbytes", "67584\n"),
-    ("proc/sys/vm/stat_interval", "1\n"),
-    ("proc/sys/kernel/numa_balancing", "1\n"),
-    ("proc/sys/kernel/hung_task_timeout_secs", "120\n"),
-    ("proc/sys/kernel/sched_rt_runtime_us", "950000\n"),
-    ("proc/sys/kernel/sched_rt_period_us", "1000000\n"),
-    ("proc/sys/kernel/timer_migration", "1\n"),
-    ("sys/kernel/mm/transparent_hugepage/enabled", "always [madvise] never\n"),
-    ("sys/kernel/mm/transparent_hugepage/defrag", "always defer defer+madvise [madvise] never\n"),
-    ("sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", "0\n"),
-    ("sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages", "0\n"),
-    ("sys/devices/system/node/node0/hugepages/hugepages-2048kB/free_hugepages", "0\n"),
-    ("sys/devices/system/node/node0/hugepages/hugepages-2048kB/surplus_hugepages", "0\n"),
-    (
-        "sys/devices/system/node/node0/meminfo",
-        "Node 0 MemTotal:       24684084 kB\nNode 0 MemFree:        23877596 kB\n",
-    ),
-    ("sys/devices/system/node/node0/cpulist", "0-1\n"),
-    ("sys/devices/system/node/node0/distance", "10\n"),
-    ("sys/devices/system/cpu/possible", "0-1\n"),
-    ("sys/devices/system/cpu/present", "0-1\n"),
-    ("sys/devices/system/cpu/online", "0-1\n"),
-    ("sys/devices/system/cpu/offline", "\n"),
-    ("sys/devices/system/cpu/isolated", "1\n"),
-    ("sys/devices/system/cpu/cpu0/power/pm_qos_resume_latency_us", "0\n"),
-    ("sys/devices/system/cpu/cpu1/power/pm_qos_resume_latency_us", "0\n"),
-    ("sys/devices/virtual/workqueue/cpumask", "3\n"),
-    ("proc/irq/default_smp_affinity", "3\n"),
-    ("proc/irq/36/smp_affinity_list", "0-1\n"),
-    ("proc/irq/36/effective_affinity_list", "1\n"),
-    ("proc/irq/41/smp_affinity_list", "0-1\n"),
-    ("proc/irq/41/effective_affinity_list", "0\n"),
-    ("sys/kernel/irq/36/chip_name", "PCI-MSIX-0000:00:02.0\n"),
-    ("sys/kernel/irq/36/actions", "virtio1-req.0\n"),
-    ("sys/kernel/irq/36/hwirq", "1\n"),
-    ("sys/kernel/irq/41/chip_name", "PCI-MSIX-0000:00:04.0\n"),
-    ("sys/kernel/irq/41/actions", "virtio3-rx\n"),
-    ("sys/kernel/irq/41/hwirq", "1\n"),
-    ("proc/self/mountinfo", "34 31 0:31 / /sys/fs/cgroup/cpuset rw,relatime - cgroup cgroup rw,cpuset\n"),
-    ("sys/fs/cgroup/cpuset/trading/cpuset.cpus", "0-1\n"),
-    ("sys/fs/cgroup/cpuset/trading/cpuset.mems", "\n"),
-    ("sys/fs/cgroup/cpuset/trading/cpuset.effective_cpus", "0-1\n"),
+/// The machine that the small one is made of: two CPUs, Linux 6.18, cgroup v1.
+const SMALL: &str = "firecracker-2cpu-6.18";
+
+/// What the engine reads of it; the rest is left out, because the crash tests copy it thousands of times.
+const READ: &[&str] = &[
+    "etc/machine-id",
+    "proc/irq/24",
+    "proc/irq/36", // managed
+    "proc/irq/41",
+    "proc/irq/default_smp_affinity",
+    "proc/self/mountinfo",
+    "proc/sys/kernel",
+    "proc/sys/vm",
+    "sys/devices/system/cpu/cpu0/power",
+    "sys/devices/system/cpu/cpu1/power",
+    "sys/devices/system/cpu/isolated",
+    "sys/devices/system/cpu/offline",
+    "sys/devices/system/cpu/online",
+    "sys/devices/system/cpu/possible",
+    "sys/devices/system/cpu/present",
+    "sys/devices/system/node",
+    "sys/devices/virtual/workqueue/cpumask",
+    "sys/fs/cgroup/cpuset",
+    "sys/fs/cgroup/unified/cgroup.controllers",
+    "sys/kernel/irq/24",
+    "sys/kernel/irq/36",
+    "sys/kernel/irq/41",
+    "sys/kernel/mm/hugepages",
+    "sys/kernel/mm/transparent_hugepage",
+];
+
+/// How it differs from what was captured: a CPU is isolated, one limit is given in bytes, balancing is on, and there is a
+/// group.
+const CHANGES: &[(&str, &str)] = &[
+    ("/sys/devices/system/cpu/isolated", "1\n"),
+    ("/proc/sys/vm/dirty_background_ratio", "0\n"),
+    ("/proc/sys/vm/dirty_background_bytes", "268435456\n"), // as on the captured QEMU guests
+    ("/proc/sys/kernel/numa_balancing", "1\n"),
+    ("/sys/fs/cgroup/cpuset/trading/cpuset.cpus", "0-1\n"),
+    ("/sys/fs/cgroup/cpuset/trading/cpuset.mems", "\n"),
+    ("/sys/fs/cgroup/cpuset/trading/cpuset.effective_cpus", "0-1\n"),
 ];
 
 /// Everything the fake machine has, with values it does not have yet: all forms of cells, both directions of a pair.
@@ -91,16 +78,33 @@ schema = "quell.profile/1"
 "#;
 
 impl Machine {
-    /// A fresh one.
+    /// The small one.
     pub fn new() -> Self {
-        let machine = Self { dir: tempfile::tempdir().unwrap() };
-        for (path, text) in FILES {
-            machine.put(&format!("/{path}"), text);
+        let machine = Self { dir: scratch() };
+        for part in READ {
+            copy(&captured(SMALL).join(part), &machine.root().join(part));
         }
-        // As the kernel marks a managed interrupt.
-        let managed = fs::Permissions::from_mode(0o444);
-        fs::set_permissions(machine.file("/proc/irq/36/smp_affinity_list"), managed).unwrap();
+        for (path, text) in CHANGES {
+            machine.put(path, text);
+        }
+        machine.mark_read_only(SMALL);
         machine
+    }
+
+    /// A copy of the captured machine `name`.
+    pub fn captured(name: &str) -> Self {
+        let machine = Self { dir: scratch() };
+        copy(&captured(name), &machine.root());
+        machine.mark_read_only(name);
+        machine
+    }
+
+    /// What git cannot keep: how the kernel marks an interrupt that belongs to its driver.
+    fn mark_read_only(&self, name: &str) {
+        let list = fs::read_to_string(captured(name).join("read-only")).unwrap_or_default();
+        for file in list.lines().map(|path| self.file(path)).filter(|file| file.exists()) {
+            fs::set_permissions(file, fs::Permissions::from_mode(0o444)).unwrap();
+        }
     }
 
     /// Its root directory.
@@ -155,6 +159,29 @@ impl Machine {
 pub fn write(path: &Path, text: &str) {
     use std::io::Write;
     fs::File::create(path).unwrap().write_all(text.as_bytes()).unwrap();
+}
+
+/// The captured machines, which every crate's tests share.
+fn captured(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/hosts").join(name)
+}
+
+/// In memory where there is such a place: thousands of machines are made, and none has to survive the power.
+fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+fn copy(from: &Path, to: &Path) {
+    if from.is_dir() {
+        fs::create_dir_all(to).unwrap();
+        for entry in fs::read_dir(from).unwrap() {
+            let name = entry.unwrap().file_name();
+            copy(&from.join(&name), &to.join(&name));
+        }
+    } else if from.exists() {
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(from, to).unwrap();
+    }
 }
 
 fn collect(dir: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) {
