@@ -4,19 +4,23 @@
 //! service. So the hot loop feeds it, through a socket opened at start and never waited for: a manager that does not read
 //! costs us one lost datagram, not a stall. Source: sd_notify(3), systemd.service(5) `WatchdogSec=`.
 
+use std::ffi::OsStr;
 use std::io;
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::os::unix::net::UnixDatagram;
+use std::sync::Arc;
 
 use units::Nanos;
+
+use crate::notify;
 
 /// The datagram; the protocol's own words.
 const ALIVE: &[u8] = b"WATCHDOG=1";
 
-/// Feeds the watchdog at half its interval.
-#[derive(Debug)]
+/// Feeds the watchdog at half its interval. A clone feeds it too: each collector has one, and whoever starts collectors
+/// keeps one for the next.
+#[derive(Debug, Clone)]
 pub struct Watchdog {
-    socket: UnixDatagram,
+    socket: Arc<UnixDatagram>,
     every: Nanos,
     next: Nanos,
 }
@@ -32,19 +36,13 @@ impl Watchdog {
         else {
             return Ok(None);
         };
-        let address = address.to_string_lossy().into_owned();
         Self::connect(&address, interval.into()).map(Some)
     }
 
-    /// `address` is a path, or a name after `@` in the abstract space.
-    fn connect(address: &str, interval: Nanos) -> io::Result<Self> {
-        let socket = UnixDatagram::unbound()?;
-        match address.strip_prefix('@') {
-            Some(name) => socket.connect_addr(&SocketAddr::from_abstract_name(name)?)?,
-            None => socket.connect(address)?,
-        }
+    fn connect(address: &OsStr, interval: Nanos) -> io::Result<Self> {
+        let socket = notify::connect(address)?;
         socket.set_nonblocking(true)?;
-        Ok(Self { socket, every: Nanos(interval.0 / 2), next: Nanos::ZERO })
+        Ok(Self { socket: Arc::new(socket), every: Nanos(interval.0 / 2), next: Nanos::ZERO })
     }
 
     /// Says that the loop is alive, if it is time; called once a pass, with that pass's `now`.
@@ -67,7 +65,7 @@ mod tests {
         let manager = UnixDatagram::bind(&path).unwrap();
         manager.set_nonblocking(true).unwrap();
         let heard = || manager.recv(&mut [0; 64]).is_ok();
-        let mut watchdog = Watchdog::connect(path.to_str().unwrap(), Nanos::from_secs(10)).unwrap();
+        let mut watchdog = Watchdog::connect(path.as_os_str(), Nanos::from_secs(10)).unwrap();
         assert!(!heard(), "nobody fed it yet");
         for (second, expected) in [(1, true), (2, false), (5, false), (6, true), (10, false), (11, true)] {
             watchdog.feed(Nanos::from_secs(second));
