@@ -80,9 +80,11 @@ impl Draft {
         self.add(scope, wanted.knob, attribute, identity, Some(to));
     }
 
-    /// Has a cell remembered, which the kernel will change by itself.
-    pub fn remember(&mut self, scope: &Scope<'_>, wanted: &Wanted, attribute: &str) {
-        self.add(scope, wanted.knob, attribute, "", None);
+    /// Has the cells remembered that the kernel will change by itself.
+    pub fn remember_side_effects(&mut self, scope: &Scope<'_>, knob: &'static Knob) {
+        for attribute in knob.side_effects {
+            self.add(scope, knob, attribute, "", None);
+        }
     }
 
     fn add(

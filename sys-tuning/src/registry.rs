@@ -38,6 +38,8 @@ pub struct Knob {
     pub undo: &'static str,
     /// Every file it may write; `{…}` stands for one number or one checked name.
     pub paths: &'static [&'static str],
+    /// Attributes nobody sets, which the kernel changes when the others are written: remembered and put back with them.
+    pub side_effects: &'static [&'static str],
     /// What has to be read about the machine before it can plan.
     pub(crate) reads: &'static [Topic],
     /// What a profile's values come to on this machine.

@@ -11,7 +11,7 @@ use crate::engine::{Engine, Locked};
 use crate::facts::Facts;
 use crate::journal::{Journal, damaged};
 use crate::ledger::{RollbackTo, Undo};
-use crate::record::{Begin, Entry, Outcome, Record, What};
+use crate::record::{Begin, Entry, Outcome, Record, Target, What};
 use crate::registry::{self, Knob};
 use crate::status::Status;
 use crate::transaction::{Item, Verdict, end, record_at_any_price};
@@ -83,8 +83,8 @@ impl Engine {
         if undos.is_empty() && undoes.is_empty() {
             return Ok(RolledBack::nothing(damage));
         }
-        let decided = self.decide(undos, options.force);
-        Ok(RolledBack { damage, ..self.restore(options, &locked, decided, undoes) })
+        let (decided, bystanders) = self.decide(undos, options.force);
+        Ok(RolledBack { damage, ..self.restore(options, &locked, decided, &bystanders, undoes) })
     }
 
     /// What [`Engine::rollback`] would write now, for doing it by hand.
@@ -94,7 +94,7 @@ impl Engine {
     pub fn rollback_steps(&self, options: &RollbackOptions) -> Result<Vec<Step>, Error> {
         let book = self.book()?;
         let (undos, _) = book.ledger.undo(options.to)?;
-        let decided = self.decide(undos, options.force);
+        let (decided, _) = self.decide(undos, options.force);
         let mut steps = Vec::new();
         for decided in &decided {
             if let Decision::Restore(item) = &decided.decision {
@@ -105,14 +105,38 @@ impl Engine {
         Ok(steps)
     }
 
-    /// Looks at every cell and decides what to do with it.
-    fn decide(&self, undos: Vec<Undo>, force: bool) -> Vec<Decided> {
+    /// Looks at every cell and decides what to do with it; and the cells that must not change with them.
+    fn decide(&self, undos: Vec<Undo>, force: bool) -> (Vec<Decided>, Vec<Item>) {
         let knobs = undos.iter().filter_map(|undo| registry::find(&undo.target.knob));
         let facts = Facts::read(&self.root, knobs);
         let mut decided: Vec<Decided> =
             undos.into_iter().map(|undo| decide(&self.root, &facts, undo, force)).collect();
         respect_changed_groups(&mut decided);
-        decided
+        let bystanders = self.bystanders(&facts, &decided);
+        (decided, bystanders)
+    }
+
+    /// What the kernel will change by itself when we write, and was not changed by us before: it stays as it is.
+    fn bystanders(&self, facts: &Facts, decided: &[Decided]) -> Vec<Item> {
+        let written = |knob: &Knob| {
+            let is_restored =
+                |one: &Decided| matches!(&one.decision, Decision::Restore(item) if item.knob == knob.id);
+            decided.iter().any(is_restored)
+        };
+        let mut items = Vec::new();
+        for knob in registry::all().iter().filter(|knob| written(knob)) {
+            for attribute in knob.side_effects {
+                let target = Target {
+                    knob: knob.id.to_owned(),
+                    attribute: (*attribute).to_owned(),
+                    identity: String::new(),
+                };
+                let is_known = decided.iter().any(|one| one.undo.target == target);
+                let cell = (knob.locate)(facts, attribute, "").filter(|_| !is_known);
+                items.extend(cell.and_then(|cell| preserve(&self.root, knob, cell, target)));
+            }
+        }
+        items
     }
 
     fn restore(
@@ -120,6 +144,7 @@ impl Engine {
         options: &RollbackOptions,
         locked: &Locked,
         decided: Vec<Decided>,
+        bystanders: &[Item],
         undoes: Vec<u64>,
     ) -> RolledBack {
         let begin = Begin {
@@ -133,7 +158,7 @@ impl Engine {
             holds: Vec::new(),
         };
         let journal = self.begin(locked, &begin);
-        let (rows, recorded) = self.write_back(locked, decided);
+        let (rows, recorded) = self.write_back(locked, decided, bystanders);
         let result = outcome(&rows);
         let ended = journal
             .and_then(|mut journal| record_at_any_price(&mut journal, &end(&begin, result, &recorded), true));
@@ -165,8 +190,14 @@ impl Engine {
     }
 
     /// Writes what was decided; the rows to show, and the verdicts to record, one an entry.
-    fn write_back(&self, locked: &Locked, decided: Vec<Decided>) -> (Vec<Restored>, Vec<Verdict>) {
-        let items: Vec<&Item> = decided.iter().filter_map(|one| one.decision.item()).collect();
+    fn write_back(
+        &self,
+        locked: &Locked,
+        decided: Vec<Decided>,
+        bystanders: &[Item],
+    ) -> (Vec<Restored>, Vec<Verdict>) {
+        let items = decided.iter().filter_map(|one| one.decision.item());
+        let items: Vec<&Item> = items.chain(bystanders).collect();
         let mut written = self.write(locked, &items, false).into_iter();
         let verdicts: Vec<Option<Verdict>> =
             decided.iter().map(|one| one.decision.item().and_then(|_| written.next())).collect();
@@ -310,6 +341,16 @@ fn weigh(
     }
     let expected = if side_effect { Expected::Anything } else { Expected::Value(reading.text().to_owned()) };
     Decision::Restore(item(knob, cell, entry, expected, Some(undo.raw.clone())))
+}
+
+/// The item that keeps a cell at what it holds now.
+fn preserve(root: &Root, knob: &'static Knob, cell: Cell, target: Target) -> Option<Item> {
+    let reading = cell.read(root).ok().filter(|reading| matches!(reading, Reading::Value { .. }))?;
+    let text = reading.text().to_owned();
+    let raw = reading.raw().to_vec();
+    let entry =
+        Entry { target, path: cell.path.clone(), from: text.clone(), raw: raw.clone(), to: Some(text) };
+    Some(item(knob, cell, entry, Expected::Anything, Some(raw)))
 }
 
 /// Whether the original stands there: in the kernel by its value, in plain files to the byte.

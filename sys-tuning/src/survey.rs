@@ -75,7 +75,10 @@ pub(crate) fn draft(facts: &Facts, roles: &Roles, profile: &Profile) -> Draft {
     for wanted in &profile.wanted {
         match facts.problem(wanted.knob) {
             Some(problem) => draft.skip(wanted, "", Status::Failed, problem),
-            None => (wanted.knob.wish)(&scope, wanted, &mut draft),
+            None => {
+                (wanted.knob.wish)(&scope, wanted, &mut draft);
+                draft.remember_side_effects(&scope, wanted.knob);
+            }
         }
     }
     draft

@@ -36,6 +36,7 @@ pub(crate) static KNOB: Knob = Knob {
         "/sys/fs/cgroup/cpuset/{group}/cpuset.cpus",
         "/sys/fs/cgroup/cpuset/{group}/cpuset.mems",
     ],
+    side_effects: &[],
     reads: &[Topic::Cpus, Topic::Cgroups, Topic::Nodes],
     wish,
     locate,

@@ -38,6 +38,7 @@ pub(crate) static KNOB: Knob = Knob {
         "/sys/fs/cgroup/{group}/cpuset.cpus",
         "/sys/fs/cgroup/{group}/cpuset.cpus.partition",
     ],
+    side_effects: &[],
     reads: &[Topic::Cpus, Topic::Cgroups],
     wish,
     locate,

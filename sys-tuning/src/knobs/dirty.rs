@@ -58,6 +58,7 @@ pub(crate) static KNOB: Knob = Knob {
     effect: "both files of the pair: the member in force is the one that is not zero",
     undo: "the member that was in force is written, which zeroes the other",
     paths: &[RATIO, BYTES, BACKGROUND_RATIO, BACKGROUND_BYTES],
+    side_effects: &[],
     reads: &[],
     wish,
     locate,

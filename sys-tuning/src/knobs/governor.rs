@@ -26,6 +26,7 @@ pub(crate) static KNOB: Knob = Knob {
     effect: "the governor in charge; the frequency it leads to is for the probes to tell",
     undo: "the original governor is written",
     paths: &["/sys/devices/system/cpu/cpufreq/policy{policy}/scaling_governor"],
+    side_effects: &[],
     reads: &[Topic::Cpufreq],
     wish,
     locate,

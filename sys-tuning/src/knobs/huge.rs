@@ -33,6 +33,7 @@ pub(crate) static KNOB: Knob = Knob {
     effect: "the node's count, read back after every step",
     undo: "the original count is written; pages in use go when their owner frees them",
     paths: &["/sys/devices/system/node/node{node}/hugepages/hugepages-{size}kB/nr_hugepages"],
+    side_effects: &[],
     reads: &[Topic::Nodes],
     wish,
     locate,

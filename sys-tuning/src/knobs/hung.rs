@@ -23,6 +23,7 @@ pub(crate) static KNOB: Knob = Knob {
     effect: "the write wakes the watchdog, which takes the new interval",
     undo: "the original number is written",
     paths: &[PATH],
+    side_effects: &[],
     reads: &[],
     wish: wish_as_written,
     locate: |_, attribute, _| (attribute == "timeout_secs").then(|| Cell::plain(PATH, Form::Number)),

@@ -26,6 +26,7 @@ pub(crate) static KNOB: Knob = Knob {
     effect: "the effective CPUs lie within the wanted ones; an interrupt moves when it next fires",
     undo: "the original CPUs are written to the interrupt of that name",
     paths: &["/proc/irq/{irq}/smp_affinity_list"],
+    side_effects: &[],
     reads: &[Topic::Cpus, Topic::Irqs],
     wish,
     locate,

@@ -21,6 +21,7 @@ pub(crate) static KNOB: Knob = Knob {
     effect: "the kernel reads this mask when an interrupt is requested; CPUs off line do not count",
     undo: "the original mask is written",
     paths: &[DEFAULT_AFFINITY],
+    side_effects: &[],
     reads: &[Topic::Cpus],
     wish,
     locate,

@@ -23,6 +23,7 @@ pub(crate) static KNOB: Knob = Knob {
     effect: "the kernel's switch itself",
     undo: "the original number is written",
     paths: &[PATH],
+    side_effects: &[],
     reads: &[],
     wish: wish_as_written,
     locate: |_, attribute, _| (attribute == "balancing").then(|| Cell::plain(PATH, Form::Number)),

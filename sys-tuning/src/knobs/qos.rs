@@ -35,6 +35,7 @@ pub(crate) static KNOB: Knob = Knob {
     effect: "the request itself; which idle states were used shows in cpuidle/state*/usage",
     undo: "the original request is written",
     paths: &["/sys/devices/system/cpu/cpu{cpu}/power/pm_qos_resume_latency_us"],
+    side_effects: &[],
     reads: &[Topic::Cpus],
     wish,
     locate,

@@ -33,6 +33,7 @@ pub(crate) static KNOB: Knob = Knob {
     effect: "the scheduler's variable itself; from Linux 6.12 the fair server limits beside it",
     undo: "the original number is written",
     paths: &[PATH],
+    side_effects: &[],
     reads: &[],
     wish,
     locate: |_, attribute, _| (attribute == "runtime_us").then(|| Cell::plain(PATH, Form::Number)),

@@ -23,6 +23,7 @@ pub(crate) static KNOB: Knob = Knob {
     effect: "the kernel reads this variable at each reclaim",
     undo: "the original number is written",
     paths: &[PATH],
+    side_effects: &[],
     reads: &[],
     wish: wish_as_written,
     locate: |_, attribute, _| (attribute == "swappiness").then(|| Cell::plain(PATH, Form::Number)),

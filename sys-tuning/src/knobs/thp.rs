@@ -6,9 +6,7 @@
 
 use super::wish_as_written;
 use crate::cell::{Cell, Form};
-use crate::draft::{Draft, Scope};
 use crate::facts::Facts;
-use crate::profile::Wanted;
 use crate::registry::{Absence, Attribute, Blast, Group, Kind, Knob, Needs, When};
 
 const ENABLED: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
@@ -39,17 +37,11 @@ pub(crate) static KNOB: Knob = Knob {
     effect: "the bracketed word; pages that were joined before stay joined",
     undo: "the original words are written, then vm.min_free_kbytes if the kernel changed it",
     paths: &[ENABLED, DEFRAG, MIN_FREE],
+    side_effects: &["min_free_kbytes"],
     reads: &[],
-    wish,
+    wish: wish_as_written,
     locate,
 };
-
-fn wish(scope: &Scope<'_>, wanted: &Wanted, draft: &mut Draft) {
-    wish_as_written(scope, wanted, draft);
-    if wanted.setting("enabled").is_some() {
-        draft.remember(scope, wanted, "min_free_kbytes");
-    }
-}
 
 fn locate(_: &Facts, attribute: &str, _: &str) -> Option<Cell> {
     match attribute {

@@ -19,6 +19,7 @@ pub(crate) static KNOB: Knob = Knob {
     effect: "the kernel's switch itself",
     undo: "the original number is written",
     paths: &[PATH],
+    side_effects: &[],
     reads: &[],
     wish: wish_as_written,
     locate: |_, attribute, _| (attribute == "enabled").then(|| Cell::plain(PATH, Form::Number)),

@@ -24,6 +24,7 @@ pub(crate) static KNOB: Knob = Knob {
     effect: "the effective mask lies within the wanted CPUs; partitions may have taken CPUs from it",
     undo: "the requested mask is written",
     paths: &[CPUMASK, REQUESTED],
+    side_effects: &[],
     reads: &[Topic::Cpus],
     wish,
     locate,

@@ -1,1 +1,349 @@
+//! The engine on the kernel these tests run on, with knobs that hurt nobody: coupled files, refusals and side effects that
+//! plain files do not have. Every test puts back what it finds, whatever becomes of it.
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use host::Root;
+use host::threads::monotonic_now;
+use sys_tuning::{
+    Agreement, Applied, ApplyOptions, Engine, Outcome, Profile, RollbackOptions, RollbackTo, RolledBack,
+    Status, Step,
+};
+
+use crate::killer::{self, Fate};
+use crate::tree::write;
+use crate::{helper, is_root, may_run};
+
+const NOW: ApplyOptions = ApplyOptions { atomic: false, accept_dangers: false, at: 0 };
+
+/// The files and directories that any test here may change.
+const TOUCHED: &[&str] = &[
+    "/proc/sys/vm/swappiness",
+    "/proc/sys/vm/dirty_ratio",
+    "/proc/sys/vm/dirty_bytes",
+    "/proc/sys/vm/dirty_background_ratio",
+    "/proc/sys/vm/dirty_background_bytes",
+    "/proc/sys/vm/stat_interval",
+    "/proc/sys/kernel/hung_task_timeout_secs",
+    "/proc/sys/kernel/timer_migration",
+    "/proc/sys/kernel/numa_balancing",
+    "/sys/kernel/mm/transparent_hugepage/enabled",
+    "/sys/kernel/mm/transparent_hugepage/defrag",
+    "/proc/sys/vm/min_free_kbytes", // behind the two before it, which change it
+    "/sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages",
+    "/sys/devices/virtual/workqueue/cpumask",
+    "/sys/devices/system/cpu/cpu0/power/pm_qos_resume_latency_us",
+    "/sys/devices/system/cpu/cpu1/power/pm_qos_resume_latency_us",
+    "/proc/irq/default_smp_affinity",
+    GROUP,
+];
+
+/// A cgroup v1 group of the tests' own.
+const GROUP: &str = "/sys/fs/cgroup/cpuset/quell-test";
+
+/// One test at a time, with a state directory, on a machine that is put right afterwards.
+struct Bench {
+    before: BTreeMap<PathBuf, Option<String>>,
+    dir: tempfile::TempDir,
+    _alone: MutexGuard<'static, ()>,
+}
+
+static ALONE: Mutex<()> = Mutex::new(());
+
+impl Bench {
+    /// `None`, and said so, where this is not allowed.
+    fn new(test: &str) -> Option<Self> {
+        if !may_run(test, "root, to set kernel files", is_root()) {
+            return None;
+        }
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(Self { before: snapshot(), dir: tempfile::tempdir().unwrap(), _alone: alone })
+    }
+
+    fn state(&self) -> PathBuf {
+        self.dir.path().join("state")
+    }
+
+    fn engine(&self) -> Engine {
+        Engine::new(Arc::new(Root::system()), &self.state())
+    }
+
+    fn apply(&self, text: &str) -> Applied {
+        let engine = self.engine();
+        engine.apply(&engine.plan(&profile(text)).unwrap(), &NOW).unwrap()
+    }
+
+    fn back(&self) -> RolledBack {
+        let options = RollbackOptions { to: RollbackTo::Baseline, force: false, at: 0 };
+        self.engine().rollback(&options).unwrap()
+    }
+
+    #[track_caller]
+    fn assert_as_before(&self) {
+        assert_eq!(snapshot(), self.before);
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        let root = Root::system();
+        let _ = root.remove_dir(GROUP);
+        for path in TOUCHED.iter().filter(|path| **path != GROUP) {
+            let Some(Some(text)) = self.before.get(Path::new(path)) else { continue };
+            if fs::read_to_string(path).is_ok_and(|now| now == *text) {
+                continue;
+            }
+            let bracketed = text.split(['[', ']']).nth(1);
+            let _ = root.write(path, bracketed.unwrap_or(text)); // the zero of a pair is refused
+        }
+    }
+}
+
+/// Every touched file, and every interrupt's affinity.
+fn snapshot() -> BTreeMap<PathBuf, Option<String>> {
+    let irqs =
+        fs::read_dir("/proc/irq").unwrap().map(|entry| entry.unwrap().path().join("smp_affinity_list"));
+    let files = TOUCHED.iter().map(PathBuf::from).chain(irqs);
+    files
+        .map(|path| {
+            let text =
+                if path.is_dir() { Some("a directory".to_owned()) } else { fs::read_to_string(&path).ok() };
+            (path, text)
+        })
+        .collect()
+}
+
+fn profile(text: &str) -> Profile {
+    Profile::parse("test.toml", &format!("schema = \"quell.profile/1\"\n{text}")).unwrap()
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(path).unwrap().trim().to_owned()
+}
+
+/// The numbers of a small, fixed generator: which points are killed must be the same in every run with the same seed.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % sides
+    }
+}
+
+/// One knob of every form that the kernel has and that harms nobody.
+const HARMLESS: &str = "
+[knobs]
+'mem.swap' = { swappiness = 61 }
+'mem.dirty' = { bytes = 3221225472, background_ratio = 9 }
+'mem.thp' = { defrag = 'defer+madvise' }
+'mem.huge' = { 2M = { node0 = 4 } }
+'iso.vmstat' = { stat_interval = 2 }
+'iso.hung' = { timeout_secs = 121 }
+'irq.default' = { cpus = '0' }
+'cpu.qos' = { cpus = '0', latency_us = 2000 }
+'iso.cpuset1' = { group = 'quell-test', cpus = '0' }
+";
+
+#[test]
+fn a_hundred_random_kills_lose_no_original() {
+    let Some(bench) = Bench::new("a_hundred_random_kills") else { return };
+    let seed = std::env::var("QUELL_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    let mut dice = Dice(seed);
+    let file = bench.dir.path().join("harmless.toml");
+    write(&file, &format!("schema = \"quell.profile/1\"\n{HARMLESS}"));
+    let system = Path::new("/");
+    let mut points: BTreeMap<&str, u64> = BTreeMap::new();
+    let (mut kills, mut restored) = (0, 0);
+    while kills < 100 {
+        let state = bench.dir.path().join(format!("state-{kills}"));
+        let victim = if dice.roll(2) == 0 { "apply" } else { "rollback" };
+        if victim == "rollback" {
+            assert_eq!(helper::run(system, &state, "apply", &file), 0);
+        }
+        // The first run of each kind only counts, and is undone below like the others.
+        let point = points.get(victim).map_or(0, |points| 1 + dice.roll(*points));
+        match killer::run(&mut helper::command(system, &state, victim, &file), point) {
+            Fate::Killed => kills += 1,
+            Fate::Exited(code, count) => {
+                assert_eq!(code, 0, "{victim}");
+                points.insert(victim, count);
+            }
+        }
+        let code = helper::run(system, &state, "rollback", &file);
+        let is_back = snapshot() == bench.before;
+        assert!(code == 0 && is_back, "seed {seed}: {victim} killed at {point}: {code}, {is_back}");
+        restored += u32::from(point > 0);
+    }
+    println!(
+        "real kernel, seed {seed}: {kills} kills over {points:?} points, {restored} times everything back"
+    );
+}
+
+#[test]
+fn a_ratio_of_zero_comes_back_from_bytes() {
+    let Some(bench) = Bench::new("a_ratio_of_zero") else { return };
+    // Writing 0 over 0 would leave the bytes in force: the kernel zeroes the partner only when the value changes.
+    Root::system().write("/proc/sys/vm/dirty_background_ratio", "0").unwrap();
+    let zero = snapshot();
+    let applied = bench.apply("[knobs]\n'mem.dirty' = { background_bytes = 268435456 }");
+    assert_eq!(applied.result, Outcome::Done, "{applied:#?}");
+    assert_eq!(read("/proc/sys/vm/dirty_background_bytes"), "268435456");
+    assert_eq!(bench.back().result, Outcome::Done);
+    assert_eq!(snapshot(), zero);
+}
+
+#[test]
+fn switching_huge_pages_off_and_back_restores_what_the_kernel_recomputes() {
+    let Some(bench) = Bench::new("switching_huge_pages_off") else { return };
+    let file = "/sys/kernel/mm/transparent_hugepage/enabled";
+    if !may_run("switching_huge_pages_off", "transparent huge pages", Path::new(file).exists()) {
+        return;
+    }
+    let other = if read(file).contains("[never]") { "madvise" } else { "never" };
+    let applied = bench.apply(&format!("[knobs]\n'mem.thp' = {{ enabled = '{other}' }}"));
+    assert_eq!(applied.result, Outcome::Done, "{applied:#?}");
+    assert!(read(file).contains(&format!("[{other}]")));
+    let rolled_back = bench.back();
+    assert_eq!(rolled_back.result, Outcome::Done, "{rolled_back:#?}");
+    bench.assert_as_before();
+}
+
+#[test]
+fn somebody_elses_reserve_survives_the_kernels_recomputation() {
+    let Some(bench) = Bench::new("somebody_elses_reserve") else { return };
+    let enabled = "/sys/kernel/mm/transparent_hugepage/enabled";
+    let reserve = "/proc/sys/vm/min_free_kbytes";
+    if !may_run("somebody_elses_reserve", "huge pages that are on", !read(enabled).contains("[never]")) {
+        return;
+    }
+    bench.apply("[knobs]\n'mem.thp' = { enabled = 'never' }");
+    Root::system().write(reserve, "50000").unwrap();
+    let rolled_back = bench.back();
+    assert_eq!(read(reserve), "50000", "{rolled_back:#?}");
+    assert!(!read(enabled).contains("[never]"));
+}
+
+#[test]
+fn interrupts_go_and_come_back() {
+    let Some(bench) = Bench::new("interrupts_go_and_come_back") else { return };
+    let text = "[knobs]\n'irq.aff' = { cpus = '0' }\n'irq.default' = { cpus = '0' }";
+    let applied = bench.apply(text);
+    let fine = applied
+        .changes
+        .iter()
+        .all(|one| matches!(one.status, Status::Ok | Status::Pending | Status::NotApplicable));
+    assert!(fine && !applied.changes.is_empty(), "{applied:#?}");
+    let engine = bench.engine();
+    let again = engine.apply(&engine.plan(&profile(text)).unwrap(), &NOW).unwrap();
+    assert_eq!(
+        (again.changes.len(), engine.root().write_count()),
+        (0, 0),
+        "managed ones are not tried again"
+    );
+    assert_eq!(bench.back().result, Outcome::Done);
+    bench.assert_as_before();
+}
+
+#[test]
+fn a_group_is_made_and_removed_unless_it_is_in_use() {
+    let Some(bench) = Bench::new("a_group_is_made_and_removed") else { return };
+    let v1 = Path::new("/sys/fs/cgroup/cpuset/cpuset.cpus").exists();
+    if !may_run("a_group_is_made_and_removed", "a cgroup v1 cpuset hierarchy", v1) {
+        return;
+    }
+    let text = "[knobs]\n'iso.cpuset1' = { group = 'quell-test', cpus = '0' }";
+    assert_eq!(bench.apply(text).result, Outcome::Done);
+    assert_eq!(read(&format!("{GROUP}/cpuset.effective_cpus")), "0");
+    assert_eq!(bench.engine().verify(&profile(text)).unwrap().agreement(), Agreement::Yes);
+
+    let mut tenant = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    Root::system().write(&format!("{GROUP}/cgroup.procs"), &tenant.id().to_string()).unwrap();
+    let in_use = bench.back();
+    let group = in_use.changes.iter().find(|one| one.attribute == "group").unwrap();
+    assert_eq!(group.status, Status::Failed);
+    assert!(group.reason.contains("the group still has tasks; move them away first"), "{}", group.reason);
+    tenant.kill().unwrap();
+    tenant.wait().unwrap();
+
+    assert_eq!(bench.back().result, Outcome::Done);
+    bench.assert_as_before();
+}
+
+#[test]
+fn a_group_that_somebody_changed_is_theirs() {
+    let Some(bench) = Bench::new("a_group_that_somebody_changed") else { return };
+    let v1 = Path::new("/sys/fs/cgroup/cpuset/cpuset.cpus").exists();
+    if !may_run("a_group_that_somebody_changed", "a cgroup v1 cpuset hierarchy and two CPUs", v1) {
+        return;
+    }
+    bench.apply("[knobs]\n'iso.cpuset1' = { group = 'quell-test', cpus = '0' }");
+    Root::system().write(&format!("{GROUP}/cpuset.cpus"), "0-1").unwrap();
+    let rolled_back = bench.back();
+    let foreign = rolled_back.changes.iter().filter(|one| one.status == Status::Foreign).count();
+    assert_eq!((foreign, Path::new(GROUP).exists()), (2, true), "{rolled_back:#?}");
+}
+
+#[test]
+fn pages_are_taken_and_given_back() {
+    let Some(bench) = Bench::new("pages_are_taken_and_given_back") else { return };
+    let pool = "/sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages";
+    if !may_run("pages_are_taken_and_given_back", "a pool of huge pages", Path::new(pool).exists()) {
+        return;
+    }
+    let held: u64 = read(pool).parse().unwrap();
+    let applied = bench.apply(&format!("[knobs]\n'mem.huge' = {{ 2M = {{ node0 = {} }} }}", held + 4));
+    assert_eq!(applied.result, Outcome::Done, "{applied:#?}");
+    assert_eq!(read(pool), (held + 4).to_string());
+    assert_eq!(bench.back().result, Outcome::Done);
+    bench.assert_as_before();
+}
+
+#[test]
+fn a_profile_there_and_back_and_what_it_costs() {
+    let Some(bench) = Bench::new("a_profile_there_and_back") else { return };
+    let engine = bench.engine();
+    let plan = engine.plan(&profile(HARMLESS)).unwrap();
+    let kernel = kernel_time(&plan.changes.iter().flat_map(|one| one.steps.clone()).collect::<Vec<_>>());
+    drop_group();
+    for (path, text) in bench.before.iter().filter(|(path, _)| TOUCHED.contains(&path.to_str().unwrap_or("")))
+    {
+        let text = text.as_deref().unwrap_or_default();
+        let _ = Root::system().write(path.to_str().unwrap(), text.split(['[', ']']).nth(1).unwrap_or(text));
+    }
+    let engine = bench.engine();
+    let plan = engine.plan(&profile(HARMLESS)).unwrap();
+    let begin = monotonic_now();
+    let applied = engine.apply(&plan, &NOW).unwrap();
+    let took = monotonic_now() - begin;
+    assert_eq!(applied.result, Outcome::Done, "{applied:#?}");
+    println!(
+        "applied, journaled and verified {} changes in {took}; the same writes alone take the kernel {kernel}",
+        applied.changes.len()
+    );
+    assert_eq!(bench.engine().verify(&profile(HARMLESS)).unwrap().agreement(), Agreement::Yes);
+    assert_eq!(bench.back().result, Outcome::Done);
+    bench.assert_as_before();
+}
+
+fn drop_group() {
+    let _ = Root::system().remove_dir(GROUP);
+}
+
+/// What the kernel itself needs for these steps, nothing else around them.
+fn kernel_time(steps: &[Step]) -> units::Nanos {
+    let root = Root::system();
+    let begin = monotonic_now();
+    for step in steps {
+        let done = match step {
+            Step::Write { path, text } => root.write(path, text),
+            Step::MakeDir { path } => root.make_dir(path),
+            Step::RemoveDir { path } => root.remove_dir(path),
+        };
+        done.unwrap();
+    }
+    monotonic_now() - begin
+}
