@@ -148,7 +148,8 @@ impl<'d> Section<'d> {
         Some(Located { value: truth, place: node.place.clone() })
     }
 
-    /// An array of strings, each read as a `T`.
+    /// An array of strings, each read as a `T`; `None` when one of them is wrong, so that what is left of the list is not
+    /// judged as if it were meant.
     #[must_use]
     pub fn list<T: FromStr<Err: Display>>(&self, key: &str) -> Option<Located<Vec<Located<T>>>> {
         let node = self.value(key)?;
@@ -166,7 +167,7 @@ impl<'d> Section<'d> {
                 _ => self.wrong_kind(key, item, "an array of strings"),
             }
         }
-        Some(Located { value: list, place: node.place.clone() })
+        (list.len() == items.len()).then(|| Located { value: list, place: node.place.clone() })
     }
 
     /// The table `key`, over all layers that have it; one that no layer has reads as empty.
