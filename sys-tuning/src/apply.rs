@@ -132,10 +132,12 @@ impl Engine {
         let Prepared { mut begin, changes, items, settled } = prepared;
         begin.at = options.at;
         let identity = &locked.book.identity;
-        let mut journal = Journal::new(&locked.dir, &locked.book.contents, identity.machine.as_deref())?;
+        let machine = identity.machine.as_deref();
+        let mut journal = Journal::new(&locked.dir, &locked.book.contents, machine, self.journal_bytes_max)?;
         let record = Record::Begin(begin.clone());
         if journal.is_full_with(&record) {
-            journal.rewrite(&locked.book.ledger.folded(&locked.book.contents.records))?;
+            journal
+                .rewrite(&locked.book.ledger.folded(&locked.book.contents.records, self.journal_bytes_max))?;
         }
         journal.reserve()?;
         journal.commit(&record)?;

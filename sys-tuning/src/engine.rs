@@ -9,6 +9,7 @@ use std::sync::Arc;
 use host::boot::Boot;
 use host::{Root, if_present};
 use units::CpuSet;
+use units::limits::JOURNAL_BYTES_MAX;
 
 use crate::Error;
 use crate::journal::{self, Contents};
@@ -24,6 +25,7 @@ use crate::survey::Survey;
 pub struct Engine {
     pub(crate) root: Arc<Root>,
     state_dir: PathBuf,
+    pub(crate) journal_bytes_max: u64,
 }
 
 /// Which boot of which machine; a captured tree may tell neither.
@@ -51,7 +53,14 @@ impl Engine {
     /// The engine for the machine (or captured tree) `root`, with its journal in `state_dir`. Touches nothing.
     #[must_use]
     pub fn new(root: Arc<Root>, state_dir: &Path) -> Self {
-        Self { root, state_dir: state_dir.to_owned() }
+        Self { root, state_dir: state_dir.to_owned(), journal_bytes_max: JOURNAL_BYTES_MAX }
+    }
+
+    /// For tests: has the journal rewritten at fewer bytes than [`JOURNAL_BYTES_MAX`].
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_journal_bytes_max(self, journal_bytes_max: u64) -> Self {
+        Self { journal_bytes_max, ..self }
     }
 
     /// The machine.

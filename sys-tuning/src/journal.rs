@@ -17,7 +17,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, OFlag, fallocate};
 use nix::unistd::fdatasync;
-use units::limits::{JOURNAL_BYTES_MAX, JOURNAL_RESERVE_BYTES};
+use units::limits::JOURNAL_RESERVE_BYTES;
 
 use crate::Error;
 use crate::record::{Header, Record};
@@ -240,7 +240,12 @@ pub(crate) struct Journal<'d> {
 
 impl<'d> Journal<'d> {
     /// The journal behind `contents`. Nothing is written until the first append.
-    pub fn new(dir: &'d StateDir, contents: &Contents, machine: Option<&str>) -> Result<Self, Error> {
+    pub fn new(
+        dir: &'d StateDir,
+        contents: &Contents,
+        machine: Option<&str>,
+        bytes_max: u64,
+    ) -> Result<Self, Error> {
         let file = dir.file(NAME, OFlag::O_RDWR, "open it")?;
         Ok(Self {
             dir,
@@ -249,7 +254,7 @@ impl<'d> Journal<'d> {
             len: contents.valid_len,
             torn_len: contents.torn_len,
             last_check: contents.last_check,
-            bytes_max: JOURNAL_BYTES_MAX,
+            bytes_max,
         })
     }
 

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use units::limits::{HISTORY_KEPT, JOURNAL_BYTES_MAX};
+use units::limits::HISTORY_KEPT;
 
 use crate::Error;
 use crate::cell::{Cell, Reading};
@@ -250,16 +250,16 @@ impl Ledger {
         if ids.is_empty() { "there is none".to_owned() } else { format!("there are {}", ids.join(", ")) }
     }
 
-    /// The records of a journal that says the same in fewer bytes: the newest transactions as they are, those before them
-    /// folded into one record.
-    pub fn folded(&self, records: &[Record]) -> Vec<Record> {
+    /// The records of a journal that says the same in fewer bytes: the newest transactions as they are, as many as half of
+    /// `bytes_max` holds, those before them folded into one record.
+    pub fn folded(&self, records: &[Record], bytes_max: u64) -> Vec<Record> {
         let (kept_from, mut bytes) = (self.history.len().saturating_sub(HISTORY_KEPT), 0);
         let kept: BTreeSet<u64> = self.history[kept_from..]
             .iter()
             .rev()
             .take_while(|transaction| {
                 bytes += transaction.bytes();
-                bytes <= JOURNAL_BYTES_MAX / 2
+                bytes <= bytes_max / 2
             })
             .map(|transaction| transaction.begin.id)
             .collect();

@@ -179,11 +179,12 @@ impl Engine {
         if let Some(damage) = &locked.book.contents.damage {
             return Err(damaged(&locked.dir, damage)); // it is kept as it is, for whoever looks into it
         }
-        let mut journal = Journal::new(&locked.dir, &locked.book.contents, machine)?;
+        let mut journal = Journal::new(&locked.dir, &locked.book.contents, machine, self.journal_bytes_max)?;
         let record = Record::Begin(begin.clone());
         if journal.is_full_with(&record) {
             // It grows beyond its bound rather than not be written; the next apply tries again.
-            let _ = journal.rewrite(&locked.book.ledger.folded(&locked.book.contents.records));
+            let _ = journal
+                .rewrite(&locked.book.ledger.folded(&locked.book.contents.records, self.journal_bytes_max));
         }
         record_at_any_price(&mut journal, &record, true)?;
         Ok(journal)

@@ -97,6 +97,49 @@ fn rollback_is_killed_at_every_call() {
 }
 
 #[test]
+fn a_change_of_profiles_is_killed_at_every_call() {
+    check(&["apply-first"], "apply", 19);
+}
+
+#[test]
+fn an_atomic_apply_is_killed_at_every_call() {
+    check(&["apply-first"], "apply-atomic", 19);
+}
+
+#[test]
+fn one_step_back_is_killed_at_every_call() {
+    check(&["apply-first", "apply"], "rollback-last", 19);
+}
+
+#[test]
+fn the_rewriting_of_the_journal_is_killed_at_every_call() {
+    check(&["apply-first", "apply", "rollback-last"], "folding-apply", 13);
+    check(&["apply-first", "apply"], "folding-rollback", 13);
+}
+
+#[test]
+fn the_roll_back_after_a_kill_is_killed_too() {
+    let (applies, rollbacks) = (count(&[], "apply"), count(&["apply"], "rollback"));
+    let step = usize::try_from(stride(97)).unwrap();
+    let (mut pairs, mut wrong) = (0, 0);
+    // Every combination would be millions; this goes through both at once, each several times.
+    for (index, first) in (1..=applies).step_by(step).enumerate() {
+        let (machine, profile, original) = prepared(&[]);
+        let (root, state) = (machine.root(), machine.state());
+        killer::run(&mut helper::command(&root, &state, "apply", &profile), first);
+        for nested in 0..3 {
+            let second = 1 + (index as u64 * 131 + nested * 389) % rollbacks;
+            killer::run(&mut helper::command(&root, &state, "rollback", &profile), second);
+        }
+        let code = helper::run(&root, &state, "rollback", &profile);
+        pairs += 1;
+        wrong += u32::from(code != 0 || machine.snapshot() != original);
+    }
+    println!("apply killed, then its roll-back three times: {pairs} runs, {wrong} wrong");
+    assert_eq!(wrong, 0);
+}
+
+#[test]
 fn the_harness_catches_an_engine_that_journals_too_late() {
     let tally = enumerate(&[], "apply-mutant", 29);
     println!("seeded bug: {} points, {} killed, {} wrong", tally.points, tally.killed, tally.wrong);

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use crate::tree::FIRST;
 use host::Root;
 use sys_tuning::{ApplyOptions, Engine, Error, Outcome, Profile, RollbackOptions, RollbackTo, Status, Step};
 
@@ -61,6 +62,11 @@ fn process() {
     println!("\ntid {}", nix::unistd::gettid());
     std::io::stdin().read_line(&mut String::new()).unwrap();
     let engine = Engine::new(Arc::new(Root::at(Path::new(root))), Path::new(state));
+    // Small enough for a journal of two transactions to be rewritten.
+    let (verb, engine) = match verb.strip_prefix("folding-") {
+        Some(verb) => (verb, engine.with_journal_bytes_max(6 << 10)),
+        None => (*verb, engine),
+    };
     let code = match act(&engine, verb, profile) {
         Ok(code) => code,
         Err(error) => {
@@ -90,6 +96,10 @@ fn act(engine: &Engine, verb: &str, profile: &str) -> Result<i32, Error> {
         "verify" => engine.verify(&Profile::load(profile)?).map(|_| 0),
         "apply" => apply(engine, profile, false),
         "apply-atomic" => apply(engine, profile, true),
+        "apply-first" => {
+            let plan = engine.plan(&Profile::parse("first", FIRST)?)?;
+            engine.apply(&plan, &ApplyOptions::default()).map(|_| 0)
+        }
         "apply-mutant" => {
             write_before_the_journal(engine, &Profile::load(profile)?)?;
             apply(engine, profile, false)

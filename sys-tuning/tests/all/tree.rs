@@ -77,6 +77,17 @@ schema = "quell.profile/1"
 "iso.cpuset1" = { group = "trading", cpus = "1" }
 "#;
 
+/// What is applied before it, where a change of profiles is the point: some of the same, some other values.
+pub const FIRST: &str = r#"
+schema = "quell.profile/1"
+[knobs]
+"mem.swap" = { swappiness = 30 }
+"mem.dirty" = { bytes = 52428800, background_bytes = 1048576 }
+"mem.thp" = { enabled = "always" }
+"iso.hung" = { timeout_secs = 600 }
+"irq.aff" = { cpus = "1" }
+"#;
+
 impl Machine {
     /// The small one.
     pub fn new() -> Self {
