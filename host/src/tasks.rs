@@ -160,7 +160,7 @@ fn task(root: &Root, dir: &str) -> Result<Task, Error> {
     })
 }
 
-/// A real-time thread that has the CPU, or waits for it.
+/// A thread that has its CPU, or waits for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Occupant {
     /// The process it belongs to.
@@ -178,19 +178,40 @@ pub struct Occupant {
 /// # Errors
 /// [`Error::Read`], [`Error::Format`].
 pub fn running_realtime(root: &Root) -> Result<Vec<Occupant>, Error> {
+    let mut occupants = runnable(root, |stat| stat.class.is_realtime())?;
+    let rank = |stat: &Stat| (stat.class == Class::Deadline, stat.rt_priority); // a deadline goes before any priority
+    occupants.sort_by_key(|occupant| (occupant.stat.cpu, Reverse(rank(&occupant.stat))));
+    Ok(occupants)
+}
+
+/// The threads of programs that are runnable now and may run on one CPU only: who spins there means to.
+///
+/// Reads one file a thread of the machine, as [`running_realtime`] does, and one more of each that is runnable.
+///
+/// # Errors
+/// [`Error::Read`], [`Error::Format`].
+pub fn running_bound(root: &Root) -> Result<Vec<Occupant>, Error> {
+    let mut bound = Vec::new();
+    for occupant in runnable(root, |stat| !stat.is_kernel)? {
+        let path = format!("/proc/{}/task/{}/status", occupant.pid, occupant.stat.tid);
+        let status = if_present(root.parse(&path, parse_status))?;
+        bound.extend(status.filter(|status| status.allowed.count() == 1).map(|_| occupant));
+    }
+    Ok(bound)
+}
+
+/// Every runnable thread that is `wanted`.
+fn runnable(root: &Root, wanted: impl Fn(&Stat) -> bool) -> Result<Vec<Occupant>, Error> {
     let mut occupants = Vec::new();
     for pid in numbers(root, "/proc")? {
         let dir = format!("/proc/{pid}/task");
         for tid in if_present(numbers(root, &dir))?.unwrap_or_default() {
             let stat = if_present(root.parse(&format!("{dir}/{tid}/stat"), parse_stat))?;
             occupants.extend(
-                stat.filter(|stat| stat.state == 'R' && stat.class.is_realtime())
-                    .map(|stat| Occupant { pid, stat }),
+                stat.filter(|stat| stat.state == 'R' && wanted(stat)).map(|stat| Occupant { pid, stat }),
             );
         }
     }
-    let rank = |stat: &Stat| (stat.class == Class::Deadline, stat.rt_priority); // a deadline goes before any priority
-    occupants.sort_by_key(|occupant| (occupant.stat.cpu, Reverse(rank(&occupant.stat))));
     Ok(occupants)
 }
 
