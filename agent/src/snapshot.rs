@@ -9,7 +9,7 @@ use crate::counted::Counted;
 /// The collector's state as of one instant.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    /// When, on CLOCK_MONOTONIC_RAW.
+    /// When, on CLOCK_MONOTONIC.
     pub at: Nanos,
     /// Figures of each channel.
     pub channels: Vec<ChannelSnapshot>,
@@ -17,7 +17,8 @@ pub struct Snapshot {
     pub counted: Vec<Counted>,
     /// What is known of each budget.
     pub watches: Vec<Watch>,
-    /// The value at each budget's quantile over its own window, as far back as histograms are kept.
+    /// The value at each budget's quantile over its own window and up to a histogram slot more, as far back as histograms
+    /// are kept: never over less than was judged, else a window with just enough samples would often have no value.
     pub values: Vec<Option<Nanos>>,
     /// The stalls kept.
     pub stalls: Stalls,
@@ -54,7 +55,7 @@ impl Snapshot {
         }
         for (index, watched) in collector.watched.iter().enumerate() {
             let window = collector.channels[watched.channel].window();
-            window.view(watched.budget.window, now, &mut self.scratch);
+            window.view(watched.budget.window + window.slot(), now, &mut self.scratch);
             self.values[index] = self.scratch.value_at(watched.budget.quantile);
             self.watches[index] = watched.watch.clone();
         }

@@ -54,6 +54,12 @@ impl Window {
         }
     }
 
+    /// Width of a slot: the steps in which views reach back.
+    #[must_use]
+    pub fn slot(&self) -> Nanos {
+        self.clock.width()
+    }
+
     /// How far back a view can reach.
     #[must_use]
     pub fn kept(&self) -> Nanos {
