@@ -2,7 +2,8 @@
 //!
 //! Every period it drains the rings, turns ticks into nanoseconds, records them, and compares; when a counting slot ends
 //! it judges the budgets; it feeds the watchdog; and it fills snapshots that the control thread sends it empty. After
-//! construction it allocates nothing, takes no lock, opens no file and logs nothing. It runs on housekeeping CPUs and
+//! construction it allocates nothing, opens no file and logs nothing, and it waits for no lock but the moment in which it
+//! wakes the control thread. It runs on housekeeping CPUs and
 //! sleeps between passes, so its cost is bounded by the sample rate: `benches/record.rs` has the price of one sample.
 
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use latency::{Channel, Stall, StallSighting, Stalls, Transition, Watch};
 use probes::{Feed, Sample};
 use tokio::sync::{Notify, oneshot};
 use units::limits::{COLLECTOR_PERIOD, RING_SAMPLES};
-use units::{CpuId, Nanos};
+use units::{CpuId, Nanos, Ticks};
 
 use crate::snapshot::Snapshot;
 use crate::watchdog::Watchdog;
@@ -113,9 +114,9 @@ impl Collector {
             due += COLLECTOR_PERIOD;
             threads::sleep_until(due);
             due = self.keep_pace(due, threads::monotonic_now());
-            self.pass(self.clock.raw_at(self.clock.now()));
+            self.pass(threads::monotonic_now());
         }
-        self.pass(self.clock.raw_at(self.clock.now()));
+        self.pass(threads::monotonic_now());
         self
     }
 
@@ -129,7 +130,7 @@ impl Collector {
         due + COLLECTOR_PERIOD.times(missed)
     }
 
-    /// One pass at `now` (CLOCK_MONOTONIC_RAW). Bounded by the rings: at most their size is drained from each.
+    /// One pass at `now` (CLOCK_MONOTONIC). Bounded by the rings: at most their size is drained from each.
     pub fn pass(&mut self, now: Nanos) {
         self.drain();
         if self.tick(now) {
@@ -145,6 +146,7 @@ impl Collector {
     ///
     /// One sample: a pop, a multiplication, a histogram bucket, four compares.
     pub fn drain(&mut self) {
+        let instant = Instant::now(&self.clock);
         for feed in &mut self.feeds {
             let ready = feed.samples.slots().min(RING_SAMPLES);
             let Ok(chunk) = feed.samples.read_chunk(ready) else { continue };
@@ -153,7 +155,8 @@ impl Collector {
                 let value = self.clock.to_nanos(sample.value);
                 self.channels[channel].record(value);
                 if value >= self.stall {
-                    self.stalls.record(&sighting(&self.clock, feed.cpu, channel, value, &sample));
+                    let at = instant.of(sample.at, &self.clock) - value;
+                    self.stalls.record(&sighting(at, feed.cpu, channel, value, &sample));
                 }
             }
         }
@@ -189,9 +192,25 @@ impl Collector {
     }
 }
 
-/// A sample of stall length, as seen on the time line of CLOCK_MONOTONIC_RAW.
-fn sighting(clock: &Clock, cpu: CpuId, channel: usize, duration: Nanos, sample: &Sample) -> StallSighting {
-    let at = clock.raw_at(sample.at) - duration;
+/// One instant on the measuring clock and on CLOCK_MONOTONIC, taken anew for each drain: whoever prints a wall time counts
+/// back from now, and CLOCK_MONOTONIC runs at the wall clock's rate, where the counter would be off by seconds after days.
+struct Instant {
+    stamp: Ticks,
+    at: Nanos,
+}
+
+impl Instant {
+    fn now(clock: &Clock) -> Self {
+        Self { stamp: clock.now(), at: threads::monotonic_now() }
+    }
+
+    /// What CLOCK_MONOTONIC read at `stamp`.
+    fn of(&self, stamp: Ticks, clock: &Clock) -> Nanos {
+        self.at + clock.to_nanos(stamp.since(self.stamp)) - clock.to_nanos(self.stamp.since(stamp))
+    }
+}
+
+fn sighting(at: Nanos, cpu: CpuId, channel: usize, duration: Nanos, sample: &Sample) -> StallSighting {
     StallSighting { at, cpu, channel, duration, waited_on_runqueue: sample.waited() }
 }
 

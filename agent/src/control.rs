@@ -41,6 +41,14 @@ pub enum Error {
     /// Measuring could not begin.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// A reload stopped what was measured, and neither the new configuration nor the old one could be started after it.
+    #[error("nothing is measured any more: {wanted}; and going back to the old configuration: {back}")]
+    Lost {
+        /// Why the new one did not start.
+        wanted: Box<StartError>,
+        /// Why the old one did not.
+        back: Box<StartError>,
+    },
     /// The system refused something the control loop is made of.
     #[error("cannot {what}: {cause}")]
     System {
@@ -60,20 +68,19 @@ fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> Error {
 /// # Errors
 /// [`Error`] when it could not start; once it serves, it ends well.
 pub fn run(options: &Options) -> Result<(), Error> {
-    // 1. What to do. 2. The right to do it here. 3. The service manager's ear. 4. Measuring. 5. Memory, locked when every
-    // thread exists. 6. The loop.
+    // 1. What to do. 2. The right to do it here. 3. The service manager's ear. 4. Measuring. 5. The loop.
     let settings = read_settings(options)?;
     let bound = Bound::take(options.socket.as_deref().unwrap_or(&settings.socket))?;
     let watchdog =
         Watchdog::from_environment().map_err(system("reach the service manager's watchdog socket"))?;
-    let measuring = Measuring::start(&settings, &Root::system(), watchdog)?;
-    measuring.lock_memory();
+    let measuring = Measuring::start(&settings, &Root::system(), watchdog.clone())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .build()
         .map_err(system("create the event loop"))?;
-    let measuring = runtime.block_on(serve_until_stopped(options, settings, &bound, Arc::new(measuring)))?;
+    let daemon = Daemon { options, socket: settings.socket, watchdog };
+    let measuring = runtime.block_on(daemon.serve_until_stopped(&bound, Arc::new(measuring)))?;
     drop(runtime); // open connections end here
     notify::stopping();
     measuring.stop();
@@ -88,41 +95,110 @@ fn read_settings(options: &Options) -> Result<Settings, Error> {
         .map_err(Error::Settings)
 }
 
-async fn serve_until_stopped(
-    options: &Options,
-    mut settings: Settings,
-    bound: &Bound,
-    measuring: Arc<Measuring>,
-) -> Result<Arc<Measuring>, Error> {
-    let desk = Arc::new(Desk::new(measuring));
-    let listener = bound.listener().map_err(system("share the report socket with the event loop"))?;
-    let mut terminate = on(SignalKind::terminate())?;
-    let mut interrupt = on(SignalKind::interrupt())?;
-    let mut hangup = on(SignalKind::hangup())?;
-    let answers = Arc::new(Answers::default());
-    let mut server = tokio::spawn(serve(listener, routes(desk.clone()), answers));
-    let status = status(&desk.measuring());
-    tracing::info!(socket = %bound.path().display(), status, "serving");
-    notify::ready(&status);
-    loop {
-        let measuring = desk.measuring();
-        tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            _ = hangup.recv() => reload(options, &mut settings, &desk),
-            () = measuring.bell() => tell(&measuring),
-            ended = &mut server => {
-                let cause = match ended {
-                    Ok(Err(cause)) => cause,
-                    Ok(Ok(never)) => match never {},
-                    Err(panic) => std::io::Error::other(panic),
-                };
-                return Err(system("serve the report socket")(cause));
+/// What stays the same until the daemon ends.
+struct Daemon<'o> {
+    options: &'o Options,
+    /// As it was configured at the start, where it serves until the end.
+    socket: PathBuf,
+    /// For each collector, one after the other.
+    watchdog: Option<Watchdog>,
+}
+
+impl Daemon<'_> {
+    async fn serve_until_stopped(
+        &self,
+        bound: &Bound,
+        measuring: Arc<Measuring>,
+    ) -> Result<Arc<Measuring>, Error> {
+        let answers = Arc::new(Answers::default());
+        let desk = Arc::new(Desk::new(measuring, answers.clone()));
+        let listener = bound.listener().map_err(system("share the report socket with the event loop"))?;
+        let mut terminate = on(SignalKind::terminate())?;
+        let mut interrupt = on(SignalKind::interrupt())?;
+        let mut hangup = on(SignalKind::hangup())?;
+        let mut server = tokio::spawn(serve(listener, routes(desk.clone()), answers));
+        let status = status(&desk.measuring());
+        tracing::info!(socket = %bound.path().display(), status, "serving");
+        notify::ready(&status);
+        loop {
+            let measuring = desk.measuring();
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => self.reload(&desk)?,
+                () = measuring.bell() => tell(&measuring),
+                ended = &mut server => {
+                    let cause = match ended {
+                        Ok(Err(cause)) => cause,
+                        Ok(Ok(never)) => match never {},
+                        Err(panic) => std::io::Error::other(panic),
+                    };
+                    return Err(system("serve the report socket")(cause));
+                }
             }
         }
+        server.abort();
+        Ok(desk.measuring())
     }
-    server.abort();
-    Ok(desk.measuring())
+
+    /// Takes on a changed configuration, all of it or nothing.
+    ///
+    /// Everything that can be known to be wrong with it is found before anything is stopped. What was measured so far
+    /// belongs to the old settings: a change begins new windows. Requests wait meanwhile, 115 ms (2-vCPU VM) when nothing
+    /// keeps the threads off their CPUs.
+    ///
+    /// # Errors
+    /// [`Error::Lost`]: better to end, and to be started anew, than to serve without measuring.
+    fn reload(&self, desk: &Desk) -> Result<(), Error> {
+        notify::reloading();
+        let outcome = match self.take_on(desk) {
+            Ok(line) => line,
+            Err(error @ Error::Lost { .. }) => return Err(error),
+            Err(error) => {
+                tracing::error!("configuration not taken on, the old one stays: {error}");
+                "new configuration refused, the old one stays (see the log)"
+            }
+        };
+        notify::ready(&format!("{}; {outcome}", status(&desk.measuring())));
+        Ok(())
+    }
+
+    fn take_on(&self, desk: &Desk) -> Result<&'static str, Error> {
+        let former = desk.measuring();
+        let mut wanted = read_settings(self.options)?;
+        if self.options.socket.is_none() && wanted.socket != self.socket {
+            tracing::warn!(path = %wanted.socket.display(), "report.socket takes effect at the next start");
+        }
+        wanted.socket.clone_from(&former.settings().socket);
+        if wanted == *former.settings() {
+            return Ok("configuration read again, nothing changed");
+        }
+        let ready = former.prepare(&wanted, &Root::system())?;
+        former.stop();
+        match ready.start(self.watchdog.clone()) {
+            Ok(measuring) => {
+                desk.switch(Arc::new(measuring));
+                tracing::info!("configuration taken on, windows begin anew");
+                Ok("configuration taken on")
+            }
+            Err(refusal) => Err(self.go_back(desk, &former, refusal)),
+        }
+    }
+
+    /// Measures by the settings of `former` again, after new ones did not start; what to tell of it.
+    fn go_back(&self, desk: &Desk, former: &Measuring, refusal: StartError) -> Error {
+        let again = former
+            .prepare(former.settings(), &Root::system())
+            .and_then(|ready| ready.start(self.watchdog.clone()));
+        match again {
+            Ok(measuring) => {
+                desk.switch(Arc::new(measuring));
+                tracing::warn!("windows begin anew, by the old configuration");
+                refusal.into()
+            }
+            Err(back) => Error::Lost { wanted: Box::new(refusal), back: Box::new(back) },
+        }
+    }
 }
 
 fn on(kind: SignalKind) -> Result<Signal, Error> {
@@ -155,45 +231,33 @@ fn status(measuring: &Measuring) -> String {
     format!("measuring CPUs {}; {} of {budgets} budgets breached", measuring.measured(), breached)
 }
 
-/// Takes on a changed configuration, all of it or nothing.
-///
-/// Everything that can be wrong with it is found before anything is stopped. What was measured so far belongs to the old
-/// settings: a change begins new windows.
-fn reload(options: &Options, settings: &mut Settings, desk: &Desk) {
-    notify::reloading();
-    let outcome = match take_on(options, settings, desk) {
-        Ok(line) => line,
-        Err(error) => {
-            tracing::error!("configuration not taken on, the old one stays: {error}");
-            "new configuration refused, the old one stays (see the log)".to_owned()
-        }
-    };
-    notify::ready(&format!("{}; {outcome}", status(&desk.measuring())));
-}
-
-fn take_on(options: &Options, settings: &mut Settings, desk: &Desk) -> Result<String, Error> {
-    let mut wanted = read_settings(options)?;
-    let socket_moved = options.socket.is_none() && wanted.socket != settings.socket;
-    if socket_moved {
-        tracing::warn!(path = %wanted.socket.display(), "report.socket takes effect at the next start");
-        wanted.socket = settings.socket.clone();
-    }
-    if wanted == *settings {
-        return Ok("configuration read again, nothing changed".to_owned());
-    }
-    let former = desk.measuring();
-    let root = Root::system();
-    let ready = former.prepare(&wanted, &root)?;
-    let watchdog = former.stop();
-    let measuring = ready.start(watchdog)?;
-    desk.switch(Arc::new(measuring));
-    *settings = wanted;
-    tracing::info!("configuration taken on, windows begin anew");
-    Ok("configuration taken on".to_owned())
-}
-
 /// Whether `path` is the built-in place of the configuration, whose absence is no mistake.
 #[must_use]
 pub fn is_default_config(path: &Path) -> bool {
     path == Path::new("/etc/quell/quell.toml")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reporter::Wanted;
+
+    #[test]
+    fn settings_that_do_not_start_leave_the_old_ones_measuring() {
+        let options = Options { config: PathBuf::new(), config_required: false, socket: None };
+        let daemon = Daemon { options: &options, socket: PathBuf::new(), watchdog: None };
+        let settings = Settings { stall: units::Nanos::from_millis(7), ..Settings::default() };
+        let first = Arc::new(Measuring::start(&settings, &Root::system(), None).unwrap());
+        let desk = Desk::new(first.clone(), Arc::default());
+        first.stop();
+        let told = daemon.go_back(&desk, &first, StartError::Budgets(vec!["because".to_owned()]));
+        assert_eq!(told.to_string(), "because");
+        let second = desk.measuring();
+        assert_eq!(second.settings(), &settings);
+        assert_eq!(second.ground().not_locked, first.ground().not_locked, "refused twice, told twice");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let report = runtime.block_on(desk.report(Wanted { span: None, hist: false })).unwrap();
+        assert!(!report.channels.is_empty());
+        second.stop();
+    }
 }

@@ -1,7 +1,7 @@
 //! Where reports are written: between the collector that has the figures and whoever asks.
 //!
-//! One snapshot is under way at a time, and a report younger than [`FRESH`] is handed out again, so the collector's work
-//! does not grow with the number of readers.
+//! One snapshot is under way at a time, and a report younger than [`FRESH`] is handed out again to whoever asks for the
+//! same. So the collector fills one snapshot a pass at most, however many readers there are and whatever they ask for.
 
 use std::sync::{Arc, RwLock};
 
@@ -14,6 +14,7 @@ use units::Nanos;
 
 use crate::measuring::Measuring;
 use crate::reporter::{self, Own, Wanted};
+use crate::socket::Answers;
 
 /// A report is handed out again for this long.
 pub const FRESH: Nanos = Nanos::from_millis(100);
@@ -28,8 +29,22 @@ pub enum DeskError {
     #[error("the collector has ended")]
     Ended,
     /// The collector did not answer.
-    #[error("the collector did not answer within {COLLECTOR_DEADLINE}")]
+    #[error("the collector did not answer within {COLLECTOR_DEADLINE}; does something keep its CPU?")]
     Late,
+}
+
+/// A report about `measuring` as it is now.
+///
+/// # Errors
+/// [`DeskError`].
+pub async fn write(measuring: &Measuring, root: &Root, wanted: Wanted) -> Result<Report, DeskError> {
+    let answer = measuring.ask(wanted.span).ok_or(DeskError::Ended)?;
+    let snapshot = timeout(COLLECTOR_DEADLINE.into(), answer).await.map_err(|_| DeskError::Late)?;
+    let snapshot = snapshot.map_err(|_| DeskError::Ended)?;
+    let own = Own::read(root);
+    // Both clocks are read together, and the snapshot is older than they are.
+    let (wall, now) = (wall_time_now(), monotonic_now());
+    Ok(reporter::report(&measuring.ground(), &snapshot, &own, wanted, wall.before(now - snapshot.at)))
 }
 
 /// The last report, what it was asked with, and when.
@@ -39,14 +54,15 @@ type Last = Option<(Wanted, Nanos, Arc<Report>)>;
 #[derive(Debug)]
 pub struct Desk {
     measuring: RwLock<Arc<Measuring>>,
+    answers: Arc<Answers>,
     last: Mutex<Last>,
 }
 
 impl Desk {
-    /// A desk that reports about `measuring`.
+    /// A desk that reports about `measuring`, and about the `answers` its own clients got.
     #[must_use]
-    pub fn new(measuring: Arc<Measuring>) -> Self {
-        Self { measuring: RwLock::new(measuring), last: Mutex::new(None) }
+    pub fn new(measuring: Arc<Measuring>, answers: Arc<Answers>) -> Self {
+        Self { measuring: RwLock::new(measuring), answers, last: Mutex::new(None) }
     }
 
     /// What is measured now.
@@ -78,13 +94,9 @@ impl Desk {
         {
             return Ok(report.clone());
         }
-        let measuring = self.measuring();
-        let answer = measuring.ask(wanted.span).ok_or(DeskError::Ended)?;
-        let snapshot = timeout(COLLECTOR_DEADLINE.into(), answer).await.map_err(|_| DeskError::Late)?;
-        let snapshot = snapshot.map_err(|_| DeskError::Ended)?;
-        let own = Own::read(&Root::system());
-        let report =
-            Arc::new(reporter::report(&measuring.ground(), &snapshot, &own, wanted, wall_time_now()));
+        let mut report = write(&self.measuring(), &Root::system(), wanted).await?;
+        report.notes.extend(self.answers.told());
+        let report = Arc::new(report);
         *last = Some((wanted, monotonic_now(), report.clone()));
         Ok(report)
     }

@@ -3,6 +3,8 @@
 //! A fact that cannot be read is not an error here: it becomes a line in [`Facts::missing`] that says what is lost and how
 //! to allow it. Only what nothing can be done without (which CPUs exist) stops the start.
 
+use std::collections::BTreeMap;
+
 use host::Root;
 use host::boot::Boot;
 use host::clocksource::Clocksource;
@@ -10,11 +12,12 @@ use host::cpuinfo::CpuInfo;
 use host::cpus::Cpus;
 use host::rt::Throttling;
 use host::stat;
+use host::tasks;
 use host::threads;
 use report::Missing;
-use units::{CpuId, CpuSet};
+use units::{CpuId, CpuSet, Nanos};
 
-use crate::placement::Topology;
+use crate::placement::{OCCUPIED_SHARE, Topology};
 
 /// A fact that the host or our rights do not give: what, why, and what would allow it.
 pub fn missing(what: &str, why: &dyn ToString, fix: &str) -> Missing {
@@ -39,23 +42,31 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Reads the host below `root`. `meanwhile` is called once, between two readings of CPU use, and should take a tenth of
-    /// a second: calibrating the clock, for which it is given what is known of it, is just that.
+    /// Reads the host below `root`, of whose CPUs this process was `allowed` some; `None` where the kernel does not tell.
+    /// `meanwhile` is called once, between two readings of CPU use, and has to take a tenth of a second, which is ten ticks
+    /// of those readings: calibrating the clock, for which it is given what is known of it, is just that.
     ///
     /// # Errors
     /// The CPU list cannot be read: there is nothing to measure on.
-    pub fn read(root: &Root, meanwhile: impl FnOnce(&clock::Facts)) -> Result<Self, host::Error> {
+    pub fn read(
+        root: &Root,
+        allowed: Option<CpuSet>,
+        meanwhile: impl FnOnce(&clock::Facts),
+    ) -> Result<Self, host::Error> {
         let mut gaps = Vec::new();
         let cpus = Cpus::read(root)?;
         let isolated = cpus.isolated.union(cpus.nohz_full.as_ref().unwrap_or(&CpuSet::empty()));
-        let allowed = threads::allowed_cpus().unwrap_or_else(|_| cpus.online.clone());
+        let allowed = allowed.unwrap_or_else(|| cpus.online.clone());
         let cpuinfo = CpuInfo::read(root)
             .map_err(|why| {
                 gaps.push(missing("processor flags", &why, "mount /proc without hidepid restrictions"));
             })
             .ok();
         let clock = clock_facts(root, cpuinfo.as_ref());
-        let busy = busy_shares(root, &isolated, || meanwhile(&clock), &mut gaps);
+        let mut topology =
+            Topology { online: cpus.online, allowed, isolated, busy: Vec::new(), bound: CpuSet::empty() };
+        topology.busy = busy_shares(root, &topology.candidates(), || meanwhile(&clock), &mut gaps);
+        topology.bound = bound(root, &topology.busy, &mut gaps);
         let boot = Boot::read(root)
             .map_err(|why| {
                 gaps.push(missing("host name and boot id", &why, "mount /proc/sys"));
@@ -68,7 +79,7 @@ impl Facts {
             .ok();
         Ok(Self {
             boot,
-            topology: Topology { online: cpus.online, allowed, isolated, busy },
+            topology,
             clock,
             rt_throttle,
             is_virtual: cpuinfo.and_then(|info| info.is_virtual()),
@@ -94,31 +105,63 @@ fn clock_facts(root: &Root, cpuinfo: Option<&CpuInfo>) -> clock::Facts {
     }
 }
 
-/// How busy each isolated CPU is over the time that `wait` takes.
+/// How busy each of `cpus` is over the time that `wait` takes, with others than ourselves.
 fn busy_shares(
     root: &Root,
-    isolated: &CpuSet,
+    cpus: &CpuSet,
     wait: impl FnOnce(),
     gaps: &mut Vec<Missing>,
 ) -> Vec<(CpuId, f64)> {
-    if isolated.is_empty() {
-        wait();
-        return Vec::new();
-    }
-    let before = stat::per_cpu(root);
+    let (before, ours, from) = (stat::per_cpu(root), own_time(root), threads::monotonic_now());
     wait();
-    match (before, stat::per_cpu(root)) {
-        (Ok(before), Ok(after)) => isolated
+    let (after, ours_after) = (stat::per_cpu(root), own_time(root));
+    let elapsed = threads::monotonic_now() - from;
+    let own_share = |cpu: &CpuId| {
+        let time = |times: &BTreeMap<CpuId, Nanos>| times.get(cpu).copied().unwrap_or_default();
+        (time(&ours_after) - time(&ours)).as_secs_f64() / elapsed.as_secs_f64()
+    };
+    match (before, after) {
+        (Ok(before), Ok(after)) => cpus
             .iter()
             .filter_map(|cpu| Some((cpu, after.get(&cpu)?.shares_since(before.get(&cpu)?)?.busy)))
+            .map(|(cpu, busy)| (cpu, (busy - own_share(&cpu)).max(0.0)))
             .collect(),
         (Err(why), _) | (_, Err(why)) => {
             gaps.push(missing(
-                "whether an application spins on the isolated CPUs",
+                "whether an application spins on the measured CPUs",
                 &why,
                 "make /proc/stat readable",
             ));
             Vec::new()
+        }
+    }
+}
+
+/// CPU time of our threads that are bound to one CPU, by CPU: while we measure already, probes are part of what is busy.
+fn own_time(root: &Root) -> BTreeMap<CpuId, Nanos> {
+    let mut times = BTreeMap::new();
+    for task in tasks::own(root).unwrap_or_default() {
+        if let (1, Some(cpu)) = (task.allowed.count(), task.allowed.first()) {
+            *times.entry(cpu).or_default() += task.cpu_time;
+        }
+    }
+    times
+}
+
+/// The busy CPUs that run a thread of somebody else which may run nowhere else; looked for only where one is busy.
+fn bound(root: &Root, busy: &[(CpuId, f64)], gaps: &mut Vec<Missing>) -> CpuSet {
+    if busy.iter().all(|(_, share)| *share <= OCCUPIED_SHARE) {
+        return CpuSet::empty();
+    }
+    match tasks::running_bound(root) {
+        Ok(running) => running
+            .iter()
+            .filter(|occupant| occupant.pid.0 != std::process::id())
+            .map(|occupant| occupant.stat.cpu)
+            .collect(),
+        Err(why) => {
+            gaps.push(missing("which applications are bound to a CPU", &why, "mount /proc"));
+            CpuSet::empty()
         }
     }
 }
@@ -129,11 +172,11 @@ mod tests {
 
     #[test]
     fn this_host_is_read_and_an_empty_tree_is_refused() {
-        let facts = Facts::read(&Root::system(), |_| ()).unwrap();
+        let facts = Facts::read(&Root::system(), None, |_| ()).unwrap();
         assert!(!facts.topology.online.is_empty());
         assert_ne!(facts.hostname(), "");
         let dir = tempfile::tempdir().unwrap();
-        assert!(Facts::read(&Root::at(dir.path()), |_| ()).is_err());
+        assert!(Facts::read(&Root::at(dir.path()), None, |_| ()).is_err());
     }
 
     #[test]
@@ -146,9 +189,9 @@ mod tests {
             std::io::Write::write_all(&mut std::fs::File::create(cpu.join(name)).unwrap(), text.as_bytes())
                 .unwrap();
         }
-        let facts = Facts::read(&Root::at(dir.path()), |_| ()).unwrap();
+        let facts = Facts::read(&Root::at(dir.path()), None, |_| ()).unwrap();
         assert_eq!(facts.hostname(), "unknown");
         assert_eq!(facts.is_virtual, None);
-        assert_eq!(facts.missing.len(), 3, "{:?}", facts.missing);
+        assert_eq!(facts.missing.len(), 4, "{:?}", facts.missing);
     }
 }

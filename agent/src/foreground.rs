@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use host::Root;
-use report::{Report, wall_time_now};
+use report::Report;
 use tokio::signal::unix::{SignalKind, signal};
 use units::Nanos;
 
+use crate::desk::{self, DeskError};
 use crate::measuring::{Measuring, StartError};
-use crate::reporter::{self, Own, Wanted};
+use crate::reporter::Wanted;
 use crate::settings::Settings;
 
 /// How long, and what is shown meanwhile.
@@ -36,9 +37,9 @@ pub enum Error {
         /// The system's reason.
         cause: std::io::Error,
     },
-    /// The collector ended by itself; a panic, which says why on stderr.
-    #[error("the collector ended before it was asked to")]
-    Collector,
+    /// The collector gives no figures.
+    #[error(transparent)]
+    Desk(#[from] DeskError),
 }
 
 /// A live report is about this much of the past.
@@ -52,14 +53,14 @@ pub fn run(settings: &Settings, options: &Options, show: impl FnMut(&Report)) ->
     let system = |what| move |cause| Error::System { what, cause };
     let root = Root::system();
     let measuring = Measuring::start(settings, &root, None)?;
-    measuring.lock_memory();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .build()
         .map_err(system("create the event loop"))?;
     let ended = runtime.block_on(until_ended(&measuring, options, &root, show));
-    let last = ended.and_then(|()| runtime.block_on(report(&measuring, &root, None, options.hist)));
+    let wanted = Wanted { span: None, hist: options.hist };
+    let last = ended.and_then(|()| Ok(runtime.block_on(desk::write(&measuring, &root, wanted))?));
     measuring.stop();
     last
 }
@@ -84,20 +85,8 @@ async fn until_ended(
             _ = interrupt.recv() => return Ok(()),
             _ = terminate.recv() => return Ok(()),
             () = tokio::time::sleep(next), if options.live_every.is_some() => {
-                show(&report(measuring, root, Some(LIVE_SPAN), false).await?);
+                show(&desk::write(measuring, root, Wanted { span: Some(LIVE_SPAN), hist: false }).await?);
             }
         }
     }
-}
-
-async fn report(
-    measuring: &Measuring,
-    root: &Root,
-    span: Option<Nanos>,
-    hist: bool,
-) -> Result<Report, Error> {
-    let answer = measuring.ask(span).ok_or(Error::Collector)?;
-    let snapshot = answer.await.map_err(|_| Error::Collector)?;
-    let own = Own::read(root);
-    Ok(reporter::report(&measuring.ground(), &snapshot, &own, Wanted { span, hist }, wall_time_now()))
 }

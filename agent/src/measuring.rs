@@ -49,10 +49,10 @@ pub struct Prepared {
     settings: Settings,
     facts: Facts,
     placement: Placement,
-    timing: Option<Timing>,
+    timing: Timing,
 }
 
-/// The clock, and what is known of it.
+/// The clock, and what is known of it before its stamps were compared between CPUs.
 #[derive(Debug, Clone)]
 struct Timing {
     clock: Clock,
@@ -63,7 +63,7 @@ struct Timing {
 /// What the collector is built from.
 struct Parts {
     ground: Ground,
-    calibration: Option<Calibration>,
+    timing: Timing,
     running: Running,
     feeds: Vec<Feed>,
     watched: Vec<Watched>,
@@ -73,9 +73,8 @@ struct Parts {
 #[derive(Debug)]
 pub struct Measuring {
     ground: Ground,
-    calibration: Option<Calibration>,
+    timing: Timing,
     checked: OnceLock<bool>,
-    not_locked: OnceLock<Option<String>>,
     states: Vec<AtomicU8>,
     requests: Sender<Request>,
     events: Receiver<BudgetEvent>,
@@ -93,17 +92,29 @@ impl Measuring {
     /// # Errors
     /// [`StartError`], with nothing left running.
     pub fn start(settings: &Settings, root: &Root, watchdog: Option<Watchdog>) -> Result<Self, StartError> {
-        Prepared::new(settings, root, None)?.start(watchdog)
+        let allowed = threads::allowed_cpus().ok();
+        // The calibration's wait and the look at busy CPUs want the same kind of time, so one is spent inside the other.
+        let mut timing = None;
+        let facts = Facts::read(root, allowed, |facts| timing = Some(start_clock(facts)))?;
+        let timing = timing.expect("Facts::read has called back");
+        Prepared::new(settings, facts, timing)?.start(watchdog)
     }
 
-    /// Checks `settings` against this host without disturbing what runs; the clock is kept.
+    /// Checks `settings` against this host as it is now, without disturbing what runs; the clock is kept.
     ///
     /// # Errors
     /// [`StartError`].
     pub fn prepare(&self, settings: &Settings, root: &Root) -> Result<Prepared, StartError> {
-        let Ground { time, clock, .. } = &self.ground;
-        let timing = Timing { clock: *time, report: clock.clone(), calibration: self.calibration.clone() };
-        Prepared::new(settings, root, Some(timing))
+        // Those we were given at the start: by now this thread stays off the measured ones by itself.
+        let allowed = Some(self.ground.facts.topology.allowed.clone());
+        let facts = Facts::read(root, allowed, |_| pause(clock::SPAN_DEFAULT))?;
+        Prepared::new(settings, facts, self.timing.clone())
+    }
+
+    /// What is measured by.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.ground.settings
     }
 
     /// Asks the collector for a snapshot of the last `span`; `None` when it has ended or too many are asked for already.
@@ -123,7 +134,6 @@ impl Measuring {
     #[must_use]
     pub fn ground(&self) -> Ground {
         let mut ground = self.ground.clone();
-        ground.not_locked = self.not_locked.get().cloned().flatten();
         ground.clock.checked = self.check_clock();
         ground
     }
@@ -131,7 +141,7 @@ impl Measuring {
     /// Whether the clock's rate, measured over the time since the start, lies within the bound that was stated after
     /// the calibration. Answered once it can be, and then for good: a clock that failed does not become right again.
     fn check_clock(&self) -> Option<bool> {
-        let calibration = self.calibration.as_ref()?;
+        let calibration = self.timing.calibration.as_ref()?;
         if let Some(known) = self.checked.get() {
             return Some(*known);
         }
@@ -140,11 +150,6 @@ impl Measuring {
             return None;
         }
         Some(*self.checked.get_or_init(|| calibration.check(&longer).holds()))
-    }
-
-    /// Locks the process's memory, now that every thread exists; a refusal is kept for the report.
-    pub fn lock_memory(&self) {
-        let _ = self.not_locked.set(threads::lock_memory().err().map(|cause| cause.to_string()));
     }
 
     /// Returns when a budget has changed its state since the last call.
@@ -184,54 +189,56 @@ impl Measuring {
         &self.ground.placement.measured
     }
 
-    /// Ends the probes, then the collector, which drains what they left; hands the watchdog on to a successor.
-    pub fn stop(&self) -> Option<Watchdog> {
-        let (running, collector) = self.threads.lock().ok()?.take()?;
-        let stopped = running.stop();
-        for cpu in stopped.unfinished {
+    /// Ends the probes, then the collector, which drains what they left. Takes a cycle of the probes; two seconds more
+    /// when something of higher priority keeps them off their CPUs.
+    pub fn stop(&self) {
+        let Some((running, collector)) = self.threads.lock().ok().and_then(|mut threads| threads.take())
+        else {
+            return; // stopped already
+        };
+        for cpu in running.stop().unfinished {
             tracing::warn!(%cpu, "the probe thread did not end in time: something of higher priority keeps its CPU");
         }
         self.stop.store(true, Ordering::Release); // pairs with the load in Collector::run
-        collector.join().ok()?.watchdog
+        drop(collector.join()); // an error is its panic, which ends the process where panics abort
     }
 }
 
 impl Prepared {
-    fn new(settings: &Settings, root: &Root, known: Option<Timing>) -> Result<Self, StartError> {
+    fn new(settings: &Settings, facts: Facts, timing: Timing) -> Result<Self, StartError> {
         let problems = settings.infeasible();
         if !problems.is_empty() {
             return Err(StartError::Budgets(problems));
         }
-        // The calibration's wait and the look at busy CPUs want the same kind of time, so one is spent inside the other.
-        let mut started = None;
-        let facts = Facts::read(root, |facts| started = known.is_none().then(|| start_clock(facts)))?;
         let placement = placement::choose(&facts.topology, settings.cpus.as_ref())?;
         let spec = sources::spec(settings, placement.measured.clone(), Some(&facts));
         spec.plan()?;
-        Ok(Self { settings: settings.clone(), facts, placement, timing: known.or(started) })
+        Ok(Self { settings: settings.clone(), facts, placement, timing })
     }
 
-    /// Starts the threads: the cross-CPU check while the CPUs are still free, the probes, the collector.
+    /// Starts the threads: the cross-CPU check while the CPUs are still free, the probes, the collector. The calling
+    /// thread, which is to be the control thread, leaves the measured CPUs; then memory is locked.
     ///
     /// # Errors
     /// [`StartError`], with nothing left running.
     pub fn start(self, watchdog: Option<Watchdog>) -> Result<Measuring, StartError> {
         let Self { settings, facts, placement, timing } = self;
-        let mut timing = timing.unwrap_or_else(|| start_clock(&facts.clock));
-        timing.report.doubts.retain(|_| timing.report.source != "tsc"); // those of pairs are found anew
-        check_skew(&placement.measured, &mut timing);
-        let Timing { clock: time, report: clock, calibration } = timing;
+        let mut clock = timing.report.clone();
+        check_skew(&placement.measured, timing.clock, &mut clock);
         let spec = sources::spec(&settings, placement.measured.clone(), Some(&facts));
-        let (running, feeds) = probes::start(&spec, time)?;
-        let refused = running
+        let (running, feeds) = probes::start(&spec, timing.clock)?;
+        let mut refused: Vec<_> = running
             .threads
             .iter()
             .filter_map(|thread| Some((thread.role.name.clone(), thread.placement.policy_refused.clone()?)))
             .collect();
-        let started = time.raw_at(time.now());
+        refused.extend(threads::pin(&placement.housekeeping).err().map(|cause| {
+            ("control".to_owned(), format!("cannot stay on CPU {}: {cause}", placement.housekeeping))
+        }));
+        let started = threads::monotonic_now();
         let watched = watched(&running.channels, &settings.budgets, started);
         let ground = Ground {
-            time,
+            time: timing.clock,
             clock,
             cpus: feeds.iter().map(|feed| feed.cpu).collect(),
             channels: running.channels.clone(),
@@ -243,7 +250,7 @@ impl Prepared {
             placement,
             settings,
         };
-        start_collector(Parts { ground, calibration, running, feeds, watched }, watchdog)
+        start_collector(Parts { ground, timing, running, feeds, watched }, watchdog)
     }
 }
 
@@ -262,8 +269,7 @@ fn watched(channels: &[Channel], budgets: &[Budget], now: Nanos) -> Vec<Watched>
 
 /// The best clock these facts allow, and what the report says of it.
 fn start_clock(facts: &clock::Facts) -> Timing {
-    let wait = |span: Nanos| threads::sleep_until(threads::monotonic_now() + span);
-    let clock::Started { clock, calibration, doubts } = Clock::start(facts, clock::SPAN_DEFAULT, wait);
+    let clock::Started { clock, calibration, doubts } = Clock::start(facts, clock::SPAN_DEFAULT, pause);
     let report = ClockReport {
         source: clock.source().to_string(),
         hz: clock.hz(),
@@ -277,26 +283,33 @@ fn start_clock(facts: &clock::Facts) -> Timing {
     Timing { clock, report, calibration }
 }
 
+fn pause(span: Nanos) {
+    threads::sleep_until(threads::monotonic_now() + span);
+}
+
 /// Compares the clocks of the measured CPUs while nothing else of ours runs on them.
-fn check_skew(cpus: &CpuSet, timing: &mut Timing) {
-    let mut worst = None;
-    for pair in probes::clock_check::check(cpus, timing.clock) {
+///
+/// Each is compared with the first, so any two agree within the sum of their two limits: the largest two bound them all.
+fn check_skew(cpus: &CpuSet, clock: Clock, report: &mut ClockReport) {
+    let mut limits = Vec::new();
+    for pair in probes::clock_check::check(cpus, clock) {
         match pair {
-            Ok(skew) if skew.consistent => worst = worst.max(Some(skew.limit())),
-            Ok(skew) => timing.report.doubts.push(format!(
+            Ok(skew) if skew.consistent => limits.push(skew.limit()),
+            Ok(skew) => report.doubts.push(format!(
                 "stamps of CPU {} and CPU {} contradict each other by up to {}",
                 skew.pair.0,
                 skew.pair.1,
                 skew.limit()
             )),
-            Err(unchecked) => timing.report.doubts.push(unchecked.to_string()),
+            Err(unchecked) => report.doubts.push(unchecked.to_string()),
         }
     }
-    timing.report.skew_bound = worst;
+    limits.sort_unstable();
+    report.skew_bound = (!limits.is_empty()).then(|| limits.iter().rev().take(2).copied().sum());
 }
 
 fn start_collector(parts: Parts, watchdog: Option<Watchdog>) -> Result<Measuring, StartError> {
-    let Parts { ground, calibration, running, feeds, watched } = parts;
+    let Parts { mut ground, timing, running, feeds, watched } = parts;
     let (requests, wanted) = bounded(REQUESTS_MAX);
     let (queue, events) = bounded(EVENTS_MAX);
     let bell = Arc::new(Notify::new());
@@ -321,9 +334,9 @@ fn start_collector(parts: Parts, watchdog: Option<Watchdog>) -> Result<Measuring
     };
     let stopped = stop.clone();
     let handle = threads::spawn(role, move |_| collector.run(&stopped)).map_err(StartError::Collector)?;
-    let threads = Mutex::new(Some((running, handle)));
-    let (checked, not_locked) = (OnceLock::new(), OnceLock::new());
-    Ok(Measuring { ground, calibration, checked, not_locked, states, requests, events, bell, stop, threads })
+    ground.not_locked = threads::lock_memory().err().map(|cause| cause.to_string());
+    let (threads, checked) = (Mutex::new(Some((running, handle))), OnceLock::new());
+    Ok(Measuring { ground, timing, checked, states, requests, events, bell, stop, threads })
 }
 
 /// The empty channels, each counting the limits of the budgets about it.

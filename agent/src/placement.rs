@@ -1,8 +1,9 @@
 //! Which CPUs are measured, and where the agent's own threads stay: a pure choice over what the host shows.
 //!
 //! Isolated CPUs are what a trading host is about, so they are measured when there are any, and everything else of the
-//! agent stays off them. An isolated CPU on which somebody already spins is left alone: a probe there would be the noise.
-//! Without isolated CPUs the allowed ones are measured, and the report says that they also run everything else.
+//! agent stays off them. A CPU on which somebody already spins is left alone: a probe there would be the noise. Without
+//! isolated CPUs the allowed ones are measured, and the report says that they also run everything else; there a spinning
+//! application is told from passing work by being bound to its CPU.
 
 use units::{CpuId, CpuSet};
 
@@ -10,7 +11,7 @@ use units::{CpuId, CpuSet};
 const SHARED_CPUS_MAX: usize = 4;
 
 /// Busy share above which a CPU counts as occupied by a spinning application.
-const OCCUPIED_SHARE: f64 = 0.5;
+pub const OCCUPIED_SHARE: f64 = 0.5;
 
 /// What the choice is made from.
 #[derive(Debug, Clone)]
@@ -21,8 +22,35 @@ pub struct Topology {
     pub allowed: CpuSet,
     /// Isolated by boot line or `nohz_full`.
     pub isolated: CpuSet,
-    /// Busy share of each isolated CPU, 0 to 1, where it could be told.
+    /// Busy share of each CPU that could be measured, 0 to 1, where it could be told; our own threads are no business.
     pub busy: Vec<(CpuId, f64)>,
+    /// Busy ones that run a thread which may run nowhere else.
+    pub bound: CpuSet,
+}
+
+impl Topology {
+    /// This process may run there, and they are on line.
+    #[must_use]
+    pub fn usable(&self) -> CpuSet {
+        self.online.intersection(&self.allowed)
+    }
+
+    /// The isolated CPUs that are usable, or else every usable one.
+    #[must_use]
+    pub fn candidates(&self) -> CpuSet {
+        let isolated = self.isolated.intersection(&self.usable());
+        if isolated.is_empty() { self.usable() } else { isolated }
+    }
+
+    /// The busy ones among the candidates, with their shares.
+    fn occupied(&self) -> Vec<(CpuId, f64)> {
+        let busy = self.busy.iter().filter(|(_, share)| *share > OCCUPIED_SHARE).copied();
+        let candidates = self.candidates();
+        busy.filter(|(cpu, _)| {
+            candidates.contains(*cpu) && (self.isolated.contains(*cpu) || self.bound.contains(*cpu))
+        })
+        .collect()
+    }
 }
 
 /// The choice, with its reasons.
@@ -61,13 +89,14 @@ pub enum PlacementError {
         /// What is allowed.
         allowed: Box<CpuSet>,
     },
-    /// Every isolated CPU is occupied.
+    /// Every CPU that could be measured is occupied.
     #[error(
-        "every isolated CPU ({isolated}) is busy with an application of its own; choose CPUs with --cpus"
+        "every CPU that could be measured ({candidates}) is busy with an application of its own; name CPUs to measure all \
+         the same (--cpus, measure.cpus)"
     )]
     AllOccupied {
-        /// The isolated CPUs.
-        isolated: Box<CpuSet>,
+        /// The isolated CPUs, or all.
+        candidates: Box<CpuSet>,
     },
 }
 
@@ -76,10 +105,10 @@ pub enum PlacementError {
 /// # Errors
 /// [`PlacementError`] when nothing sensible is left.
 pub fn choose(topology: &Topology, wanted: Option<&CpuSet>) -> Result<Placement, PlacementError> {
-    let usable = topology.online.intersection(&topology.allowed);
+    let usable = topology.usable();
     let (measured, why, left_alone) = match wanted {
         Some(wanted) => (explicit(topology, wanted)?, "as asked for".to_owned(), Vec::new()),
-        None => automatic(topology, &usable)?,
+        None => automatic(topology)?,
     };
     let isolated = measured.is_subset(&topology.isolated);
     let off_measured = usable.difference(&measured).difference(&topology.isolated);
@@ -109,41 +138,32 @@ fn explicit(topology: &Topology, wanted: &CpuSet) -> Result<CpuSet, PlacementErr
     Ok(wanted.clone())
 }
 
-fn automatic(topology: &Topology, usable: &CpuSet) -> Result<(CpuSet, String, Vec<String>), PlacementError> {
-    let isolated = topology.isolated.intersection(usable);
-    if isolated.is_empty() {
-        let measured: CpuSet = usable.iter().take(SHARED_CPUS_MAX).collect();
-        let why = match topology.isolated.is_empty() {
-            true => {
-                "this host has no isolated CPU: these also run everything else, and the figures include it"
-                    .to_owned()
-            }
-            false => format!(
-                "the isolated CPUs ({}) are outside this process's affinity ({}): these run everything else",
-                topology.isolated, topology.allowed
-            ),
-        };
-        return Ok((measured, why, Vec::new()));
+fn automatic(topology: &Topology) -> Result<(CpuSet, String, Vec<String>), PlacementError> {
+    let (candidates, occupied) = (topology.candidates(), topology.occupied());
+    let free = candidates.difference(&occupied.iter().map(|(cpu, _)| *cpu).collect());
+    if free.is_empty() {
+        return Err(PlacementError::AllOccupied { candidates: Box::new(candidates) });
     }
-    let occupied: Vec<_> = topology
-        .busy
-        .iter()
-        .filter(|(cpu, share)| isolated.contains(*cpu) && *share > OCCUPIED_SHARE)
-        .collect();
     let left_alone = occupied
         .iter()
         .map(|(cpu, share)| {
-            format!(
-                "CPU {cpu} is {:.0} % busy with an application: a probe there would be its noise",
-                share * 100.0
-            )
+            let percent = share * 100.0;
+            format!("CPU {cpu} is {percent:.0} % busy with an application: a probe there would be its noise")
         })
         .collect();
-    let measured = isolated.difference(&occupied.iter().map(|(cpu, _)| *cpu).collect());
-    match measured.is_empty() {
-        true => Err(PlacementError::AllOccupied { isolated: Box::new(isolated) }),
-        false => Ok((measured, "isolated CPUs".to_owned(), left_alone)),
-    }
+    let Topology { isolated, allowed, .. } = topology;
+    let (measured, why) = if free.is_subset(isolated) {
+        (free, "isolated CPUs".to_owned())
+    } else if isolated.is_empty() {
+        let why = "this host has no isolated CPU: these also run everything else, and the figures include it";
+        (free.iter().take(SHARED_CPUS_MAX).collect(), why.to_owned())
+    } else {
+        let why = format!(
+            "the isolated CPUs ({isolated}) are outside this process's affinity ({allowed}): these run everything else"
+        );
+        (free.iter().take(SHARED_CPUS_MAX).collect(), why)
+    };
+    Ok((measured, why, left_alone))
 }
 
 #[cfg(test)]
@@ -153,7 +173,8 @@ mod tests {
     fn topology(online: &str, allowed: &str, isolated: &str, busy: &[(u16, f64)]) -> Topology {
         let set = |text: &str| text.parse().unwrap();
         let busy = busy.iter().map(|(cpu, share)| (CpuId(*cpu), *share)).collect();
-        Topology { online: set(online), allowed: set(allowed), isolated: set(isolated), busy }
+        let bound = CpuSet::empty();
+        Topology { online: set(online), allowed: set(allowed), isolated: set(isolated), busy, bound }
     }
 
     #[track_caller]
@@ -179,7 +200,8 @@ mod tests {
         check(
             &topology("0-3", "0-3", "3", &[(3, 1.0)]),
             None,
-            "every isolated CPU (3) is busy with an application of its own; choose CPUs with --cpus",
+            "every CPU that could be measured (3) is busy with an application of its own; name CPUs to measure all the same \
+             (--cpus, measure.cpus)",
         );
     }
 
@@ -188,6 +210,15 @@ mod tests {
         check(&topology("0-1", "0-1", "", &[]), None, "measure 0-1 from 0-1, left alone 0");
         check(&topology("0-63", "0-63", "", &[]), None, "measure 0-3 from 4-63, left alone 0");
         check(&topology("0-3", "0-1", "2-3", &[]), None, "measure 0-1 from 0-1, left alone 0");
+    }
+
+    #[test]
+    fn a_shared_cpu_is_left_to_whoever_is_bound_to_it() {
+        let busy = topology("0-2", "0-2", "", &[(0, 0.9), (1, 0.9), (2, 0.2)]);
+        check(&busy, None, "measure 0-2 from 0-2, left alone 0"); // work that may move away
+        let bound = Topology { bound: "1-2".parse().unwrap(), ..busy };
+        check(&bound, None, "measure 0,2 from 1, left alone 1");
+        check(&bound, Some("1"), "measure 1 from 0,2, left alone 0"); // told so
     }
 
     #[test]

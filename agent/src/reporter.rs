@@ -55,7 +55,7 @@ pub struct Ground {
     pub refused: Vec<(String, String)>,
     /// Why memory is not locked; `None` when it is.
     pub not_locked: Option<String>,
-    /// When measuring began, on both clocks.
+    /// When measuring began, on the wall clock and on CLOCK_MONOTONIC.
     pub started: (WallTime, Nanos),
 }
 
@@ -99,7 +99,7 @@ pub struct Wanted {
 /// Writes the report as of `wall`, the wall time at which `snapshot` was taken.
 #[must_use]
 pub fn report(ground: &Ground, snapshot: &Snapshot, own: &Own, wanted: Wanted, wall: WallTime) -> Report {
-    let at = |raw: Nanos| wall.before(snapshot.at - raw);
+    let at = |instant: Nanos| wall.before(snapshot.at - instant);
     let since_start = snapshot.at - ground.started.1;
     let covered = |figures: &ChannelSnapshot| wanted.span.map_or(since_start, |_| figures.covered);
     let window = snapshot.channels.iter().map(covered).max().unwrap_or_default();

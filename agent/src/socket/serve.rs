@@ -37,6 +37,27 @@ pub struct Answers {
     pub cut: AtomicU64,
 }
 
+impl Answers {
+    /// What clients did not get, in words for the report; nothing while everybody was served.
+    #[must_use]
+    pub fn told(&self) -> Option<String> {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed); // a statistic; orders nothing
+        let lost = [
+            (count(&self.turned_away), "turned away because too many were connected"),
+            (count(&self.refused), "refused for a malformed, oversized or late request"),
+            (count(&self.cut), "cut off because they did not take their answer"),
+        ];
+        let lost: Vec<String> = lost
+            .into_iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, why)| format!("{count} {why}"))
+            .collect();
+        let served = count(&self.served);
+        (!lost.is_empty())
+            .then(|| format!("report socket: {served} clients served, and of the others {}", lost.join(", ")))
+    }
+}
+
 /// Accepts connections on `listener` for ever, answering each from `routes`.
 ///
 /// # Errors
@@ -169,5 +190,24 @@ impl Refusal {
             body.len()
         )
         .into_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_clients_did_not_get_is_told() {
+        let answers = Answers::default();
+        answers.served.store(3, Ordering::Relaxed);
+        assert_eq!(answers.told(), None);
+        answers.turned_away.store(2, Ordering::Relaxed);
+        answers.cut.store(1, Ordering::Relaxed);
+        assert_eq!(
+            answers.told().unwrap(),
+            "report socket: 3 clients served, and of the others 2 turned away because too many were connected, 1 cut off \
+             because they did not take their answer"
+        );
     }
 }
