@@ -15,5 +15,12 @@
 #![expect(clippy::unwrap_used, reason = "a failed precondition of a test ends the test")]
 #![expect(clippy::disallowed_methods, reason = "tests write the files they hand to the command under test")]
 
-#[allow(dead_code, unused_imports, reason = "the language is whole, whatever the tests say in it so far")]
 mod harness;
+
+mod agent;
+mod config;
+mod help;
+mod readers;
+mod socket;
+mod stall;
+mod up;

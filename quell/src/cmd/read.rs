@@ -9,7 +9,7 @@ use crate::{client, output};
 /// The report; whoever wants a yes or no asks for the budgets.
 pub fn report(options: &Reading) -> Result<Exit, Failure> {
     let body = client::get(&options.socket, "/v1/report")?;
-    let report = Report::from_json(&body).map_err(|problem| not_ours(&problem))?;
+    let report = Report::from_json(&body).map_err(|problem| not_ours(options, &problem))?;
     output::print(&if options.json { body } else { text::report(&report, &output::style()) })?;
     Ok(match report.fitness.state {
         FitnessState::Fit | FitnessState::Unknown => Exit::Yes,
@@ -20,7 +20,7 @@ pub fn report(options: &Reading) -> Result<Exit, Failure> {
 /// The budgets; no when one is breached.
 pub fn budgets(options: &Reading) -> Result<Exit, Failure> {
     let body = client::get(&options.socket, "/v1/budgets")?;
-    let document = BudgetsDocument::from_json(&body).map_err(|problem| not_ours(&problem))?;
+    let document = BudgetsDocument::from_json(&body).map_err(|problem| not_ours(options, &problem))?;
     output::print(&if options.json { body } else { text::budgets(&document, &output::style()) })?;
     let breached = document.budgets.iter().any(|budget| budget.state.is_breach());
     Ok(if breached { Exit::No } else { Exit::Yes })
@@ -29,11 +29,11 @@ pub fn budgets(options: &Reading) -> Result<Exit, Failure> {
 /// The stalls.
 pub fn stalls(options: &Reading) -> Result<Exit, Failure> {
     let body = client::get(&options.socket, "/v1/stalls")?;
-    let document = StallsDocument::from_json(&body).map_err(|problem| not_ours(&problem))?;
+    let document = StallsDocument::from_json(&body).map_err(|problem| not_ours(options, &problem))?;
     output::print(&if options.json { body } else { text::stalls(&document, &output::style()) })?;
     Ok(Exit::Yes)
 }
 
-fn not_ours(problem: &JsonError) -> Failure {
-    Failure::from_error(Exit::Unreachable, problem)
+fn not_ours(options: &Reading, problem: &JsonError) -> Failure {
+    Failure::no_answer(&options.socket, &problem.to_string())
 }

@@ -1,7 +1,9 @@
 //! A daemon started as systemd starts it: it says by notification when it is ready, so nobody has to guess or
 //! sleep.
 
+use std::fs::Permissions;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
@@ -30,6 +32,9 @@ impl Daemon {
         let socket = tempfile::tempdir().unwrap();
         let path = socket.path().join("notify");
         let notifications = UnixDatagram::bind(&path).unwrap();
+        // Whoever the daemon runs as: systemd's own socket is open to all.
+        std::fs::set_permissions(socket.path(), Permissions::from_mode(0o711)).unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o777)).unwrap();
         notifications.set_read_timeout(Some(LOOK)).unwrap();
         let running = quell.spawn(&[("NOTIFY_SOCKET", &path)]);
         Self { running, notifications, told: Vec::new(), _socket: socket }
@@ -61,6 +66,12 @@ impl Daemon {
             }
         }
         panic!("did not tell {start} within {:?}\n{}", self.running.timeout, self.said());
+    }
+
+    /// Forgets what it has told so far and gives it: what is told from now on is new.
+    pub fn told(&mut self) -> Vec<String> {
+        while self.listen() {}
+        std::mem::take(&mut self.told)
     }
 
     /// Its process number.

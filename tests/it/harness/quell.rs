@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Seek, Write};
+use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -19,6 +20,9 @@ use super::{Daemon, Fixture, Output};
 /// How long a command may take before it counts as hanging: far above what any takes on a loaded machine.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
+/// User and group "nobody" and "nogroup": of any Debian, with rights to nothing.
+pub const NOBODY: u32 = 65_534;
+
 /// A command line and the place it runs in.
 ///
 /// Every method gives a new one and leaves this one as it was, so that a test can name what its command lines
@@ -27,6 +31,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub struct Quell {
     folder: Arc<TempDir>,
+    program: PathBuf,
     wrapper: Vec<OsString>,
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
@@ -40,6 +45,7 @@ impl Quell {
     pub fn new() -> Self {
         Self {
             folder: Arc::new(tempfile::tempdir().unwrap()),
+            program: PathBuf::from(env!("CARGO_BIN_EXE_quell")),
             wrapper: Vec::new(),
             args: Vec::new(),
             env: Vec::new(),
@@ -86,6 +92,22 @@ impl Quell {
     /// Started by another program (`strace -f …`), which gets the command line behind its own arguments.
     pub fn under<A: Into<OsString>>(&self, wrapper: impl IntoIterator<Item = A>) -> Self {
         Self { wrapper: wrapper.into_iter().map(Into::into).collect(), ..self.clone() }
+    }
+
+    /// Started by user and group [`NOBODY`] without any capability it could gain, and at most `memlock` bytes of
+    /// locked memory: what a stranger's process has. Needs root.
+    ///
+    /// The folder of the run becomes that user's, and a copy of the command is put into it, since the place where
+    /// it was built may be closed to others.
+    pub fn as_nobody(&self, memlock: u64) -> Self {
+        let copy = self.folder().join("quell");
+        std::fs::copy(&self.program, &copy).unwrap();
+        chown(self.folder(), Some(NOBODY), Some(NOBODY)).unwrap();
+        let (user, group) = (format!("--reuid={NOBODY}"), format!("--regid={NOBODY}"));
+        let setpriv = ["setpriv", &user, &group, "--clear-groups", "--bounding-set=-all", "--inh-caps=-all"];
+        let limits = [format!("--memlock={memlock}"), "--rtprio=0".to_owned()];
+        let wrapper = ["prlimit".to_owned()].into_iter().chain(limits).chain(setpriv.map(str::to_owned));
+        Self { program: copy, ..self.under(wrapper) }
     }
 
     /// The temporary folder: where it runs, its HOME, and where a test puts what belongs to the run.
@@ -144,7 +166,7 @@ impl Quell {
     }
 
     fn words(&self) -> Vec<OsString> {
-        let program = OsString::from(env!("CARGO_BIN_EXE_quell"));
+        let program = self.program.clone().into_os_string();
         self.wrapper.iter().cloned().chain([program]).chain(self.args.iter().cloned()).collect()
     }
 
