@@ -18,10 +18,13 @@ use units::{CpuId, CpuSet, Nanos, Ticks};
 /// How long a pair plays: some ten thousand round trips, of which the fastest decide.
 pub const PLAY: Nanos = Nanos::from_millis(3);
 
+/// Round trips below which a pair plays on: with fewer, the shortest is likely not one of two CPUs that both ran.
+const ROUND_TRIPS_MIN: u64 = 100;
+
 /// Pairs that are checked; beyond, a check of a large machine would take seconds.
 pub const PAIRS_MAX: usize = 64;
 
-/// How long a thread may take to get its CPU.
+/// How long a thread may take to get its CPU, and a busy pair to make [`ROUND_TRIPS_MIN`].
 const START_DEADLINE: Nanos = Nanos::from_millis(500);
 
 /// What is known about the skew between two CPUs' counters.
@@ -123,11 +126,12 @@ struct Line(AtomicU64);
 const OVER: u64 = u64::MAX;
 
 impl Table {
-    /// Sends pings for [`PLAY`], beginning with the first answer.
+    /// Sends pings for [`PLAY`], beginning with the first answer; longer where the other one loses its CPU in between.
     fn ping(&self, clock: Clock) -> Result<RoundTrips, String> {
         let mut trips = RoundTrips::default();
         let (play, patience) = (clock.to_ticks(PLAY), clock.to_ticks(START_DEADLINE));
-        let mut over = clock.now() + patience;
+        let over = clock.now() + patience;
+        let mut enough = over;
         for number in 1.. {
             let sent = clock.now_fenced();
             self.ping.0.store(number, Ordering::Release); // pairs with pong's load
@@ -136,11 +140,11 @@ impl Table {
                 std::hint::spin_loop();
             }
             let received = clock.now_fenced();
-            if received >= over {
+            if received >= over || (received >= enough && trips.count >= ROUND_TRIPS_MIN) {
                 break; // the last one may have been given up, not answered
             }
             if number == 1 {
-                over = received + play;
+                enough = received + play;
             } else {
                 let stamp = Ticks(self.stamp.0.load(Ordering::Relaxed)); // ordered by the load of `pong` above
                 trips.add(sent, stamp, received);
