@@ -42,9 +42,10 @@ const WARM_UP: usize = 32;
 /// Averages an end is summed up in; at least half the sandwiches are accepted, so each stands on sixteen or more.
 const BATCHES: usize = 8;
 
-/// What the cut to whole nanoseconds and a loop in step with a coarse counter leave in an average, at both ends together.
-/// On the coarsest counter met (steps of 10 ns) the averages of 1 500 ends lay within 1.9 ns of a straight line: twice
-/// that. With it the worst of 1 100 calibrations, half of them on CPUs kept busy by others, used a third of its bound.
+/// What the cut to whole nanoseconds and a loop in step with a coarse counter leave in an average, at both ends
+/// together. On the coarsest counter met (steps of 10 ns) the averages of 1 500 ends lay within 1.9 ns of a straight
+/// line: twice that. With it the worst of 1 100 calibrations, half of them on CPUs kept busy by others, used a third of
+/// its bound.
 const CUT_NS: f64 = 4.0;
 
 /// One reading of the clock between two of the counter.

@@ -148,8 +148,8 @@ impl<'d> Section<'d> {
         Some(Located { value: truth, place: node.place.clone() })
     }
 
-    /// An array of strings, each read as a `T`; `None` when one of them is wrong, so that what is left of the list is not
-    /// judged as if it were meant.
+    /// An array of strings, each read as a `T`; `None` when one of them is wrong, so that what is left of the list is
+    /// not judged as if it were meant.
     #[must_use]
     pub fn list<T: FromStr<Err: Display>>(&self, key: &str) -> Option<Located<Vec<Located<T>>>> {
         let node = self.value(key)?;

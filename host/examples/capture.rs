@@ -1,9 +1,9 @@
 //! Copies the kernel files that this crate reads from the running machine into a directory: a fixture.
 //!
 //! `cargo run -p host --example capture -- DIR` writes `DIR/proc`, `DIR/sys` and `DIR/etc`. What cannot be read is left
-//! out, as the kernel leaves out what it does not have. Links are not needed: `/proc/self` becomes a directory, and sysfs
-//! is entered by its real paths. What identifies the machine is replaced by constants ([`scrub`]), everything else is
-//! copied byte for byte.
+//! out, as the kernel leaves out what it does not have. Links are not needed: `/proc/self` becomes a directory, and
+//! sysfs is entered by its real paths. What identifies the machine is replaced by constants ([`scrub`]), everything
+//! else is copied byte for byte.
 #![expect(clippy::print_stderr, reason = "a command line program")]
 
 use std::fs::{File, create_dir_all};
@@ -120,8 +120,8 @@ const FILES: &[&str] = &[
 /// Directories whose emptiness is the fact; git keeps them by a file that no reader looks at.
 const EMPTY_DIRS: &[&str] = &["/sys/devices/system/cpu/cpufreq"];
 
-/// Files whose lack of write permission is the fact (a managed interrupt). Git does not keep it, so those that lack it are
-/// listed in the file [`READ_ONLY`] beside `proc` and `sys`.
+/// Files whose lack of write permission is the fact (a managed interrupt). Git does not keep it, so those that lack it
+/// are listed in the file [`READ_ONLY`] beside `proc` and `sys`.
 const MODES: &str = "/proc/irq/#/smp_affinity_list";
 
 /// A path a line.

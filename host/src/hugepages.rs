@@ -1,8 +1,8 @@
 //! Huge pages held in the kernel's pools, for the machine and for each memory node.
 //!
-//! The write to `nr_hugepages` succeeds even when the kernel found fewer pages, and one write that asks too much can take
-//! the machine down; callers budget first, and read back. A write to a node changes the machine's count and the reverse.
-//! Sources: Documentation/admin-guide/mm/hugetlbpage.rst; Documentation/ABI/testing/sysfs-kernel-mm-hugepages.
+//! The write to `nr_hugepages` succeeds even when the kernel found fewer pages, and one write that asks too much can
+//! take the machine down; callers budget first, and read back. A write to a node changes the machine's count and the
+//! reverse. Sources: Documentation/admin-guide/mm/hugetlbpage.rst; Documentation/ABI/testing/sysfs-kernel-mm-hugepages.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,8 +1,8 @@
 //! The interrupts: where they may go, where they go, and how often they went.
 //!
-//! Numbers are re-used when a driver is reloaded or the machine boots again, so what is remembered about an interrupt is
-//! kept under its [`Identity`]. A successful write of an affinity takes effect at the interrupt's next firing: the effect
-//! is [`Line::effective`] together with the counts. Sources: Documentation/core-api/irq/irq-affinity.rst;
+//! Numbers are re-used when a driver is reloaded or the machine boots again, so what is remembered about an interrupt
+//! is kept under its [`Identity`]. A successful write of an affinity takes effect at the interrupt's next firing: the
+//! effect is [`Line::effective`] together with the counts. Sources: Documentation/core-api/irq/irq-affinity.rst;
 //! Documentation/ABI/testing/sysfs-kernel-irq; Documentation/filesystems/proc.rst, 1.2.
 
 use std::collections::BTreeMap;
@@ -18,8 +18,8 @@ pub const DEFAULT_AFFINITY: &str = "/proc/irq/default_smp_affinity";
 
 /// What names an interrupt across reboots and driver reloads.
 ///
-/// `Display` is one printable word group, as in `PCI-MSIX-0000:00:02.0 virtio1-req.0`, with ` #1` behind it for the second
-/// of two that are otherwise equal.
+/// `Display` is one printable word group, as in `PCI-MSIX-0000:00:02.0 virtio1-req.0`, with ` #1` behind it for the
+/// second of two that are otherwise equal.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity {
     /// The interrupt controller's name; for message-signalled interrupts newer kernels put the device's address in it.

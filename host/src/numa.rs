@@ -50,8 +50,8 @@ pub struct Node {
     pub id: NodeId,
     /// Its on-line CPUs; none for a node of memory only.
     pub cpus: CpuSet,
-    /// Its memory; zero for a node of CPUs only. Memory that the kernel initialises late is not counted yet, so the nodes
-    /// may add up to less than the machine.
+    /// Its memory; zero for a node of CPUs only. Memory that the kernel initialises late is not counted yet, so the
+    /// nodes may add up to less than the machine.
     pub total_bytes: u64,
     /// Its memory that is used for nothing: the head-room before huge pages are reserved on it.
     pub free_bytes: u64,

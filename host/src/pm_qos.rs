@@ -1,8 +1,8 @@
 //! How long one CPU may take to wake up.
 //!
-//! The attribute's numbers are inverted against intuition: `0` puts no limit at all, and the strictest request is the word
-//! `n/a`. Hence a type, and no number, leaves this file. Needs no capability beyond the file's owner, unlike the cpuidle
-//! switches. Source: Documentation/ABI/testing/sysfs-devices-power, pm_qos_resume_latency_us.
+//! The attribute's numbers are inverted against intuition: `0` puts no limit at all, and the strictest request is the
+//! word `n/a`. Hence a type, and no number, leaves this file. Needs no capability beyond the file's owner, unlike the
+//! cpuidle switches. Source: Documentation/ABI/testing/sysfs-devices-power, pm_qos_resume_latency_us.
 
 use std::fmt;
 use std::num::NonZeroU32;

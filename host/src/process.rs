@@ -22,8 +22,8 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// This process's memory. Costs the kernel a walk over its resident pages, with its address space locked for reading
-    /// (0.37 ms with 16 MiB, 2-vCPU VM): for a report, not for a loop.
+    /// This process's memory. Costs the kernel a walk over its resident pages, with its address space locked for
+    /// reading (0.37 ms with 16 MiB, 2-vCPU VM): for a report, not for a loop.
     ///
     /// # Errors
     /// [`Error::Absent`], [`Error::Read`], [`Error::Format`].
@@ -48,7 +48,8 @@ impl Memory {
 }
 
 /// Resident, and resident anonymous bytes.
-// Format: "Rss:                1776 kB", "Anonymous:           112 kB"   (Documentation/ABI/testing/procfs-smaps_rollup)
+// Format: "Rss:                1776 kB", "Anonymous:           112 kB"
+// (Documentation/ABI/testing/procfs-smaps_rollup)
 fn parse_rollup(text: &str) -> Result<(u64, u64), Malformed> {
     Ok((text::required_kib(text, "Rss")?, text::required_kib(text, "Anonymous")?))
 }

@@ -1,8 +1,8 @@
 //! The tree that kernel files are read from and written to: `/`, or a fixture.
 //!
-//! Paths are written as a person would type them (`/proc/sys/vm/swappiness`), their first component names one of the held
-//! directories, and the rest is resolved *beneath* it by openat2: a name with `..`, an absolute link or a magic link
-//! cannot lead anywhere else, whatever a device, an interrupt or a cgroup may be called. Sources: openat2(2);
+//! Paths are written as a person would type them (`/proc/sys/vm/swappiness`), their first component names one of the
+//! held directories, and the rest is resolved *beneath* it by openat2: a name with `..`, an absolute link or a magic
+//! link cannot lead anywhere else, whatever a device, an interrupt or a cgroup may be called. Sources: openat2(2);
 //! Documentation/filesystems/sysfs.rst for links inside `/sys`.
 
 use std::fmt;

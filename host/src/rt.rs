@@ -40,7 +40,8 @@ fn parse_micros(text: &str) -> Result<Nanos, Malformed> {
     text::number::<u32>(text).map(|micros| Nanos::from_micros(u64::from(micros)))
 }
 
-/// The time in each period that ordinary threads of `cpu` get whatever real-time threads do; zero when it was taken away.
+/// The time in each period that ordinary threads of `cpu` get whatever real-time threads do; zero when it was taken
+/// away.
 ///
 /// # Errors
 /// [`Error::Absent`] before Linux 6.12 and without debugfs, [`Error::Read`] without root, [`Error::Format`].

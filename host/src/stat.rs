@@ -71,7 +71,8 @@ pub fn per_cpu(root: &Root) -> Result<BTreeMap<CpuId, Spent>, Error> {
     root.parse("/proc/stat", parse)
 }
 
-// Format: "cpu0 8338 0 1911 99703 191 0 5 55 0 0" below a line "cpu  ..." of sums   (Documentation/filesystems/proc.rst, 1.7)
+// Format: "cpu0 8338 0 1911 99703 191 0 5 55 0 0" below a line "cpu  ..." of sums
+// (Documentation/filesystems/proc.rst, 1.7)
 fn parse(text: &str) -> Result<BTreeMap<CpuId, Spent>, Malformed> {
     let is_of_a_cpu = |line: &&str| line.starts_with("cpu") && !line.starts_with("cpu ");
     let ticks: BTreeMap<CpuId, Spent> =

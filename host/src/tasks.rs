@@ -169,11 +169,11 @@ pub struct Occupant {
     pub stat: Stat,
 }
 
-/// The real-time threads that are runnable now, by CPU and falling priority: the first one of a CPU has it, and the others
-/// wait behind it like every kernel thread bound there.
+/// The real-time threads that are runnable now, by CPU and falling priority: the first one of a CPU has it, and the
+/// others wait behind it like every kernel thread bound there.
 ///
-/// Reads one file a thread of the machine (14 us each, 2-vCPU VM): for finding out why a write is stuck, not for a loop.
-/// Processes hidden from this user (`hidepid=`) are not seen.
+/// Reads one file a thread of the machine (14 us each, 2-vCPU VM): for finding out why a write is stuck, not for a
+/// loop. Processes hidden from this user (`hidepid=`) are not seen.
 ///
 /// # Errors
 /// [`Error::Read`], [`Error::Format`].

@@ -1,9 +1,9 @@
 //! Threads with a role: the only way quell starts one.
 //!
 //! A role says what the thread is for, where it runs and how it is scheduled; the kernel may refuse parts of that (an
-//! enclosing cpuset, no right to real-time priority), and what was refused is handed to the thread's body and to whoever
-//! reports on it, never swallowed. Memory locking and the pacing sleep stand here too, because they belong to the same
-//! start-up list.
+//! enclosing cpuset, no right to real-time priority), and what was refused is handed to the thread's body and to
+//! whoever reports on it, never swallowed. Memory locking and the pacing sleep stand here too, because they belong to
+//! the same start-up list.
 
 use std::fmt;
 use std::io;
@@ -72,8 +72,8 @@ pub struct Placement {
 /// rest costs address space only.
 const STACK_BYTES: usize = 256 << 10;
 
-/// Slack the kernel may add to this thread's timers. The default of 50 us would be the measurement (91 us instead of 23 us
-/// median lateness of a 1 ms sleep, 2-vCPU VM).
+/// Slack the kernel may add to this thread's timers. The default of 50 us would be the measurement (91 us instead of 23
+/// us median lateness of a 1 ms sleep, 2-vCPU VM).
 const TIMER_SLACK_NS: u64 = 1;
 
 /// Starts a thread in its role; `body` runs after the role was taken on, and learns what was refused of it.

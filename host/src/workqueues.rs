@@ -1,8 +1,9 @@
 //! Where the kernel's unbound work runs.
 //!
-//! What was asked for (`cpumask_requested`) and what holds (`cpumask`) differ once a cgroup partition isolates CPUs: the
-//! effect is read from the latter. Masks are hexadecimal; the kernel refuses lists. Queues appear when a driver loads.
-//! Sources: Documentation/core-api/workqueue.rst, "Affinity Scopes"; kernel/workqueue.c, wq_unbound_cpumask_show.
+//! What was asked for (`cpumask_requested`) and what holds (`cpumask`) differ once a cgroup partition isolates CPUs:
+//! the effect is read from the latter. Masks are hexadecimal; the kernel refuses lists. Queues appear when a driver
+//! loads. Sources: Documentation/core-api/workqueue.rst, "Affinity Scopes"; kernel/workqueue.c,
+//! wq_unbound_cpumask_show.
 
 use units::CpuSet;
 
@@ -54,7 +55,8 @@ pub fn limits(root: &Root) -> Result<Limits, Error> {
 pub fn queues(root: &Root) -> Result<Vec<Queue>, Error> {
     let mut queues = Vec::new();
     for name in root.list(DIR)? {
-        // Beside the queues stand plain attributes and the device's own "power" directory; only queues are `per_cpu` or not.
+        // Beside the queues stand plain attributes and the device's own "power" directory; only queues are `per_cpu` or
+        // not.
         if root.exists(&format!("{DIR}/{name}/per_cpu")) {
             let cpus = if_present(root.parse(&queue_cpumask(&name), text::cpumask))?;
             queues.push(Queue { name, cpus });

@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use crate::ParseError;
 
-/// One interrupt line, numbered as in `/proc/irq`. Numbers are re-used: what must survive a reboot or a driver reload is
-/// keyed by device and queue name instead.
+/// One interrupt line, numbered as in `/proc/irq`. Numbers are re-used: what must survive a reboot or a driver reload
+/// is keyed by device and queue name instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Irq(pub u32);
 

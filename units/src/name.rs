@@ -8,8 +8,8 @@ use crate::limits::NAME_LEN_MAX;
 
 /// One to [`NAME_LEN_MAX`] characters of `a-z 0-9 . _ -`, beginning with a letter or digit.
 ///
-/// Checked once at the edge, so that no name can carry a newline into a log, an escape into a terminal or a slash into a
-/// path.
+/// Checked once at the edge, so that no name can carry a newline into a log, an escape into a terminal or a slash into
+/// a path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(String);
 

@@ -1,7 +1,7 @@
 //! The nearest of a list of words, for "did you mean".
 
-/// The candidate nearest to `word` by edit distance, if one is near enough to be a slip rather than another word: at most
-/// a third of its letters, and at least one, may differ.
+/// The candidate nearest to `word` by edit distance, if one is near enough to be a slip rather than another word: at
+/// most a third of its letters, and at least one, may differ.
 #[must_use]
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let slip_max = (word.chars().count() / 3).max(1);
