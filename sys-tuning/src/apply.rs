@@ -246,10 +246,14 @@ fn begin(plan: &Plan, locked: &Locked) -> Begin {
     }
 }
 
-/// Whether the last apply was of the same profile, so that there is nothing new to watch.
+/// Whether the last apply was of the same profile and watches the same cells: then there is nothing to record.
 fn is_known(plan: &Plan, locked: &Locked) -> bool {
-    let last = locked.book.ledger.last_live();
-    last.is_some_and(|last| last.begin.profile == plan.profile && last.end.is_some())
+    let ledger = &locked.book.ledger;
+    let Some(last) = ledger.last_live().filter(|last| last.end.is_some()) else { return false };
+    let is_watched = |target: &Target| {
+        ledger.lines.contains_key(target) || last.begin.holds.iter().any(|hold| hold.target == *target)
+    };
+    last.begin.profile == plan.profile && plan.holds.iter().all(|(target, _)| is_watched(target))
 }
 
 /// What must still stand there when the write comes. A file that its group brings into being holds what the kernel puts

@@ -177,6 +177,22 @@ impl Cell {
         Ok(Reading::Value { text, raw })
     }
 
+    /// What files of this content would be read as; `None` when they are not well formed, or not as many as there are.
+    pub fn reads_as(&self, raw: &[String]) -> Option<String> {
+        if raw.len() != self.files().len() || raw.iter().any(String::is_empty) {
+            return None;
+        }
+        match self.form {
+            Form::Choice => {
+                let mut bracketed = raw[0]
+                    .split_ascii_whitespace()
+                    .filter_map(|word| word.strip_prefix('[')?.strip_suffix(']'));
+                bracketed.next().map(str::to_owned)
+            }
+            _ => self.canonical(raw).ok(),
+        }
+    }
+
     /// The canonical text of what the kernel shows.
     fn canonical(&self, raw: &[String]) -> Result<String, String> {
         let shown = raw.first().map_or("", |text| text.trim());
@@ -330,4 +346,114 @@ fn word(text: &str) -> Result<String, String> {
 /// The attribute of a pool of huge pages, as a cell.
 pub(crate) fn pages(node: NodeId, size: PageSize) -> Cell {
     Cell::plain(hugepages::nr_path(Some(node), size), Form::Pages { node, size })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn pair() -> Cell {
+        Cell::plain("/r", Form::Pair { bytes: "/b".into() })
+    }
+
+    fn mask() -> Cell {
+        Cell::plain("/m", Form::CpuMask { online: Box::new("0-1".parse().unwrap()), requested: None })
+    }
+
+    /// What is written to get from one value to another.
+    #[track_caller]
+    fn check(cell: &Cell, from: &str, to: &str, expected: &str) {
+        let step = |step: &Step| match step {
+            Step::Write { path, text } => format!("{path}={text}"),
+            Step::MakeDir { path } => format!("mkdir {path}"),
+            Step::RemoveDir { path } => format!("rmdir {path}"),
+        };
+        let told = match cell.steps(from, to) {
+            Ok(steps) => steps.iter().map(step).collect::<Vec<_>>().join(" "),
+            Err(problem) => format!("error: {problem}"),
+        };
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn steps() {
+        let number = Cell::plain("/n", Form::Number);
+        check(&number, "60", "10", "/n=10");
+        check(&number, "60", "-1", "/n=-1");
+        check(&number, "60", "10\n20", "error: \"10\\n20\" is not one number");
+        check(&number, "60", "0x10", "error: \"0x10\" is not one number");
+        check(&pair(), "ratio 20", "bytes 8192", "/b=8192");
+        check(&pair(), "bytes 8192", "ratio 20", "/r=20");
+        check(&pair(), "bytes 8192", "ratio 0", "/r=1 /r=0"); // 0 over 0 would change nothing
+        check(&pair(), "ratio 20", "ratio 0", "/r=0");
+        check(&pair(), "ratio 20", "20", "error: \"20\" is not \"ratio N\" or \"bytes N\"");
+        check(&mask(), "0-1", "1", "/m=2");
+        check(&mask(), "0-1", "x", "error: \"x\": \"x\" is no CPU number; a CPU list reads like 0-3,7");
+        let list = Cell::plain("/l", Form::CpuList);
+        check(&list, "0-1", "1", "/l=1");
+        check(&list, "0-1", "", "/l=\n"); // a write of no bytes would be none
+        let word = Cell::plain("/w", Form::Word);
+        check(&word, "0", "n/a", "/w=n/a");
+        check(&word, "a", "b c", "error: \"b c\" is not one word");
+        check(&word, "a", "|/bin/sh", "error: \"|/bin/sh\" is not one word");
+        let group = Cell::plain("/g", Form::Directory);
+        check(&group, "absent", "present", "mkdir /g");
+        check(&group, "present", "absent", "rmdir /g");
+        check(&group, "present", "elsewhere", "error: \"elsewhere\" is no value of it");
+        let inside = Cell { lives_in: Some("/g".into()), ..Cell::plain("/g/c", Form::CpuList) };
+        check(&inside, "0", "absent", ""); // goes with its group
+        let switch = Cell::plain("/s", Form::Switch("cpuset"));
+        check(&switch, "off", "on", "/s=+cpuset");
+        check(&switch, "on", "off", "/s=-cpuset");
+    }
+
+    #[test]
+    fn what_an_interrupted_change_may_leave() {
+        let pages = pages(NodeId(0), PageSize::M2);
+        for (cell, from, to, now, expected) in [
+            (&pages, "0", "512", "64", true),
+            (&pages, "0", "512", "512", true),
+            (&pages, "0", "512", "0", false), // nothing was done yet
+            (&pages, "0", "512", "600", false),
+            (&pages, "512", "0", "0", true),
+            (&pair(), "bytes 8192", "ratio 0", "ratio 1", true),
+            (&pair(), "ratio 20", "bytes 8192", "ratio 0", true), // plain files, one after the other
+            (&pair(), "ratio 20", "bytes 8192", "ratio 5", false),
+            (&mask(), "0-1", "1", "1", true),
+            (&mask(), "0-1", "1", "0", false),
+        ] {
+            assert_eq!(cell.on_the_way(from, to, now), expected, "{from} to {to}: {now}");
+        }
+    }
+
+    #[test]
+    fn masks_are_compared_where_cpus_are_on_line() {
+        assert!(mask().same("0-3", "0-1"), "the kernel shows CPUs that are off line");
+        assert!(!mask().same("0", "1"));
+        assert!(!mask().same("garbage", "0-1"));
+    }
+
+    proptest! {
+        /// Whatever a record says, what is written is one well-formed value that reads back as what was asked for.
+        #[test]
+        fn nothing_malformed_is_ever_written(to in "\\PC{0,12}|[-+]?[0-9]{1,20}|(ratio|bytes) [0-9]{1,6}|[0-9,-]{1,9}") {
+            let cells = [
+                Cell::plain("/n", Form::Number),
+                Cell::plain("/w", Form::Word),
+                Cell::plain("/l", Form::CpuList),
+                mask(),
+                pair(),
+                pages(NodeId(0), PageSize::M2),
+            ];
+            for cell in cells {
+                for step in cell.steps("1", &to).unwrap_or_default() {
+                    let Step::Write { text, .. } = step else { panic!("{step:?}") };
+                    let line = text.trim_end_matches('\n');
+                    prop_assert!(text == "\n" || !line.is_empty() && line.len() == text.len());
+                    prop_assert!(line.bytes().all(|b| b.is_ascii_graphic()), "{:?}", text);
+                }
+            }
+        }
+    }
 }

@@ -11,7 +11,7 @@ use crate::cell::{Cell, Form, Step};
 
 /// Puts `to` into the cell's plain files; `restored` is their content byte for byte, where it is known.
 pub(crate) fn write(root: &Root, cell: &Cell, to: &str, restored: Option<&[String]>) -> Result<(), Error> {
-    if let Some(raw) = restored.filter(|raw| raw.len() == cell.files().len()) {
+    if let Some(raw) = restored.filter(|raw| cell.reads_as(raw).as_deref() == Some(to)) {
         return write_all(root, cell.files().into_iter().zip(raw.iter().cloned()));
     }
     let steps = cell.steps("", to).map_err(|problem| malformed(root, cell, problem))?;

@@ -4,7 +4,7 @@
 //! ended. A write that is stuck in the kernel keeps its share of the lock, so that nobody writes behind it.
 
 use std::fs::File;
-use std::io::{Read, Seek, Write};
+use std::io::{ErrorKind, Read, Seek, Write};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag};
@@ -23,9 +23,14 @@ impl Lock {
     /// Takes the lock, or says who has it.
     pub fn take(dir: &StateDir) -> Result<Self, Error> {
         let doing = "open the lock";
-        let file = dir
-            .file(NAME, OFlag::O_RDWR | OFlag::O_CREAT, doing)?
-            .ok_or_else(|| Error::state(dir.display(NAME), doing, Errno::ENOENT))?;
+        let file = match dir.file(NAME, OFlag::O_RDWR | OFlag::O_CREAT, doing) {
+            // On a file system that has become read-only a host must still find back to its originals.
+            Err(Error::State { cause, .. }) if cause.kind() == ErrorKind::ReadOnlyFilesystem => {
+                dir.file(NAME, OFlag::O_RDONLY, doing)
+            }
+            other => other,
+        };
+        let file = file?.ok_or_else(|| Error::state(dir.display(NAME), doing, Errno::ENOENT))?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(mut file) => {
                 // Only for the message of whoever comes second.

@@ -276,3 +276,39 @@ pub const DENIED: &[&str] = &[
     "/sys/fs/cgroup/{controller}/release_agent",
     "/sys/kernel/security/lockdown",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_knob_reaches_a_denied_file() {
+        for knob in ALL {
+            for path in knob.paths {
+                let reached =
+                    DENIED.iter().find(|denied| path.starts_with(**denied) || denied.starts_with(path));
+                // A group's directory is above what is denied in it; the knob makes and removes it, no more.
+                let is_group = path.ends_with("/{group}");
+                assert!(reached.is_none() || is_group, "{} reaches {reached:?}", knob.id);
+            }
+        }
+    }
+
+    #[test]
+    fn ids_and_attributes_are_unique_and_told() {
+        let mut ids: Vec<&str> = ALL.iter().map(|knob| knob.id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), ALL.len());
+        for knob in ALL {
+            assert!(knob.id.parse::<units::Name>().is_ok(), "{}", knob.id);
+            assert!(!knob.paths.is_empty() && !knob.attributes.is_empty(), "{}", knob.id);
+            let told = [knob.doc, knob.source, knob.effect, knob.undo];
+            assert!(told.iter().all(|text| !text.is_empty()), "{}", knob.id);
+            for attribute in knob.attributes {
+                let other = attribute.excludes.map(|other| knob.attributes.iter().any(|a| a.name == other));
+                assert_ne!(other, Some(false), "{} {}", knob.id, attribute.name);
+            }
+        }
+    }
+}

@@ -428,3 +428,73 @@ impl RolledBack {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{End, EntryResult};
+    use crate::state::StateDir;
+    use std::path::Path;
+    use std::sync::Arc;
+
+    /// A tree with two files, and the engine on it.
+    fn bench() -> (tempfile::TempDir, Engine) {
+        let dir = tempfile::tempdir().unwrap();
+        for (path, text) in [("vm/swappiness", "10\n"), ("kernel/core_pattern", "core\n")] {
+            let path = dir.path().join("proc/sys").join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::io::Write::write_all(&mut std::fs::File::create(path).unwrap(), text.as_bytes()).unwrap();
+        }
+        let engine = Engine::new(Arc::new(Root::at(dir.path())), &dir.path().join("state"));
+        (dir, engine)
+    }
+
+    /// A journal, sound in every check word, that says somebody's `entry` was applied here.
+    fn forge(dir: &Path, entry: Entry) {
+        let state = StateDir::create(&dir.join("state")).unwrap();
+        let contents = crate::journal::load(&state, "unknown", None).unwrap();
+        let mut journal = Journal::new(&state, &contents, None, u64::MAX).unwrap();
+        let (boot, profile) = (String::from("unknown"), String::from("forged"));
+        let now = entry.to.clone();
+        let begin = Begin {
+            id: 1,
+            boot: boot.clone(),
+            what: What::Apply,
+            at: 0,
+            profile,
+            undoes: vec![],
+            changes: vec![entry],
+            holds: vec![],
+        };
+        journal.commit(&Record::Begin(begin)).unwrap();
+        let result = EntryResult { status: "ok".into(), now, reason: String::new(), refused_for_good: false };
+        let end = End { id: 1, boot, outcome: Outcome::Done, results: vec![result] };
+        journal.commit(&Record::End(end)).unwrap();
+    }
+
+    #[track_caller]
+    fn check(knob: &str, attribute: &str, path: &str, original: &str, expected: Status) {
+        let (dir, engine) = bench();
+        let target = Target { knob: knob.into(), attribute: attribute.into(), identity: String::new() };
+        let raw = vec![format!("{original}\n")];
+        forge(
+            dir.path(),
+            Entry { target, path: path.into(), from: original.into(), raw, to: Some("10".into()) },
+        );
+        let options = RollbackOptions { to: RollbackTo::Baseline, force: true, at: 0 };
+        let back = engine.rollback(&options).unwrap();
+        assert_eq!(back.changes[0].status, expected, "{:?}", back.changes);
+        assert_eq!(engine.root().read("/proc/sys/kernel/core_pattern").unwrap(), "core\n");
+    }
+
+    #[test]
+    fn a_forged_journal_writes_nothing_outside_the_registry_and_nothing_malformed() {
+        let pattern = "/proc/sys/kernel/core_pattern";
+        check("mem.swap", "swappiness", "/proc/sys/vm/swappiness", "60", Status::Ok);
+        check("mem.swap", "swappiness", pattern, "60", Status::Ok); // the registry's path counts, not the record's
+        check("mem.swap", "swappiness", "/proc/sys/vm/swappiness", "|/bin/sh", Status::Failed);
+        check("kernel.core_pattern", "core_pattern", pattern, "|/bin/sh", Status::Failed);
+        check("mem.swap", "../kernel/core_pattern", pattern, "|/bin/sh", Status::NotApplicable);
+        check("irq.aff", "cpus", pattern, "0", Status::NotApplicable);
+    }
+}

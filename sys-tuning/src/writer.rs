@@ -316,7 +316,7 @@ impl Worker {
                 return Done::Refused(error, Ok(after));
             }
             if after.text() != next {
-                let reason = format!("asked for {} pages, the kernel gave {}", job.to, after.text());
+                let reason = refused_pages(now.text(), &next, after.text());
                 return Done::Differs(after, reason);
             }
             now = after;
@@ -353,6 +353,17 @@ impl Worker {
             ));
         }
         Ok(Some((now + step).to_string()))
+    }
+}
+
+/// Why a pool did not get the size that was asked for.
+fn refused_pages(before: &str, asked: &str, now: &str) -> String {
+    let (before, asked) = (before.parse::<u64>(), asked.parse::<u64>());
+    match (before, asked) {
+        (Ok(before), Ok(asked)) if asked < before => {
+            format!("asked to shrink to {asked} pages, {now} are in use; they go when their owner frees them")
+        }
+        (_, asked) => format!("asked for {} pages, the kernel gave {now}", asked.unwrap_or_default()),
     }
 }
 

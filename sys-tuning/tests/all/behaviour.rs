@@ -526,6 +526,29 @@ fn a_torn_tail_is_cut_off_and_nothing_is_lost() {
 }
 
 #[test]
+fn the_journal_stays_small_and_forgets_nothing_that_counts() {
+    const BYTES_MAX: u64 = 8 << 10;
+    let machine = Machine::new();
+    let before = machine.snapshot();
+    let engine = machine.engine().with_journal_bytes_max(BYTES_MAX);
+    apply_everything(&engine);
+    for round in 0..60 {
+        let value = 10 + round % 50;
+        apply(&engine, &format!("[knobs]\n'mem.swap' = {{ swappiness = {value} }}")).unwrap();
+        let length = fs::metadata(machine.state().join("journal")).unwrap().len();
+        assert!(length <= BYTES_MAX + 2048, "round {round}: {length} bytes"); // an end may come on top
+    }
+    let text = fs::read_to_string(machine.state().join("journal")).unwrap();
+    assert!(text.contains("\"kind\":\"ledger\""), "it was never rewritten");
+    let history = engine.history().unwrap().transactions;
+    assert!(history.len() > 5 && history.last().unwrap().id == 60, "{} kept", history.len());
+    back(&engine, RollbackTo::Last, false).unwrap();
+    assert_eq!(machine.get(SWAPPINESS), "18\n");
+    back(&engine, RollbackTo::Baseline, false).unwrap();
+    assert!(machine.snapshot() == before);
+}
+
+#[test]
 fn a_second_engine_is_told_who_is_first() {
     let machine = Machine::new();
     let engine = machine.engine();
@@ -624,6 +647,23 @@ fn an_interrupt_that_is_gone_is_reported_and_the_rest_goes_back() {
         "irq.aff cpus not-applicable\nirq.aff cpus ok\nmem.swap swappiness ok"
     );
     assert_eq!(machine.get(SWAPPINESS), "60\n");
+}
+
+#[test]
+fn what_cannot_be_understood_does_not_keep_the_rest_from_going_back() {
+    let machine = Machine::new();
+    let engine = machine.engine();
+    let text = "[knobs]\n'mem.swap' = { swappiness = 10 }\n'irq.aff' = { cpus = '0' }\n'cpu.qos' = { cpus = '1', latency_us = 0 }";
+    apply(&engine, text).unwrap();
+    machine.put("/sys/kernel/irq/41/hwirq", "a format of next year\n");
+    machine.put("/sys/devices/system/cpu/offline", "likewise\n");
+    assert_eq!(
+        restored(&back(&engine, RollbackTo::Baseline, false).unwrap()),
+        "cpu.qos latency_us failed\nirq.aff cpus failed\nirq.aff cpus failed\nmem.swap swappiness ok"
+    );
+    let applied = apply(&engine, text).unwrap();
+    assert_eq!((applied.result, applied.changes.len(), applied.skipped.len()), (Outcome::Partly, 1, 2));
+    assert!(applied.skipped[0].reason.contains("please report this line"), "{:?}", applied.skipped);
 }
 
 #[test]
