@@ -111,6 +111,7 @@ pub fn report(ground: &Ground, snapshot: &Snapshot, own: &Own, wanted: Wanted, w
         .collect();
     let budgets: Vec<BudgetReport> =
         (0..snapshot.watches.len()).map(|index| budget(ground, snapshot, index, at)).collect();
+    let stalls = stalls(ground, snapshot, at);
     Report {
         schema: report::Schema::new(),
         host: ground.facts.hostname().to_owned(),
@@ -124,9 +125,10 @@ pub fn report(ground: &Ground, snapshot: &Snapshot, own: &Own, wanted: Wanted, w
         measuring: Some(measuring(&ground.placement)),
         channels,
         budgets,
-        stalls: stalls(ground, snapshot, at),
         stalls_seen: Some(snapshot.stalls.seen()),
-        stalls_dropped: Some(snapshot.stalls.dropped()),
+        // Not those that left the newest: the worst of them are still listed.
+        stalls_dropped: Some(snapshot.stalls.seen().saturating_sub(stalls.len() as u64)),
+        stalls,
         knobs: None,
         threads: own.tasks.iter().map(|task| thread(task, &ground.refused)).collect(),
         self_: own_cost(own, ground.not_locked.is_none()),
