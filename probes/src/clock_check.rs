@@ -12,14 +12,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 
 use clock::Clock;
-use host::threads::{self, Placement, Policy, Role};
+use host::threads::{self, Placement, Policy, Role, monotonic_now, sleep_until};
 use units::{CpuId, CpuSet, Nanos, Ticks};
 
-/// How long a pair plays: some ten thousand round trips, of which the fastest decide.
+/// How long a pair plays: some four thousand round trips (2-vCPU VM), of which the fastest decide.
 pub const PLAY: Nanos = Nanos::from_millis(3);
 
 /// Round trips below which a pair plays on: with fewer, the shortest is likely not one of two CPUs that both ran.
 const ROUND_TRIPS_MIN: u64 = 100;
+
+/// A thread that waits in vain for this long naps as long. On a busy CPU whoever spins uses its time slice up, and two such
+/// threads may take turns without ever meeting. The one that answers naps for shorter, and so is awake when the other is.
+const PING_NAP: Nanos = Nanos::from_millis(1);
+const PONG_NAP: Nanos = Nanos::from_micros(50);
 
 /// Pairs that are checked; beyond, a check of a large machine would take seconds.
 pub const PAIRS_MAX: usize = 64;
@@ -96,11 +101,15 @@ pub fn check_pair(a: CpuId, b: CpuId, clock: Clock) -> Result<Skew, Unchecked> {
     spawn("skew-ping", a, ping).map_err(|cause| failed(cause.to_string()))?;
     let deadline = START_DEADLINE.times(2) + PLAY.times(2);
     let played = results.recv_timeout(deadline.into()).unwrap_or_else(|_| Err(not_scheduled(a)));
-    played.and_then(|trips| trips.skew((a, b), clock).ok_or_else(|| not_scheduled(b))).map_err(failed)
+    played.and_then(|trips| trips.skew((a, b), clock).ok_or_else(|| not_together(a, b))).map_err(failed)
 }
 
 fn not_scheduled(cpu: CpuId) -> String {
     format!("the thread on CPU {cpu} did not run within {START_DEADLINE}")
+}
+
+fn not_together(a: CpuId, b: CpuId) -> String {
+    format!("threads on CPU {a} and CPU {b} did not run at the same time within {START_DEADLINE}")
 }
 
 fn spawn(name: &str, cpu: CpuId, body: impl FnOnce(Placement) + Send + 'static) -> std::io::Result<()> {
@@ -136,8 +145,9 @@ impl Table {
             let sent = clock.now_fenced();
             self.ping.0.store(number, Ordering::Release); // pairs with pong's load
             // Pairs with pong's store, and so makes the stamp before it visible.
+            let mut patience = Patience::new(PING_NAP, clock);
             while self.pong.0.load(Ordering::Acquire) != number && clock.now() < over {
-                std::hint::spin_loop();
+                patience.wait(clock);
             }
             let received = clock.now_fenced();
             if received >= over || (received >= enough && trips.count >= ROUND_TRIPS_MIN) {
@@ -158,6 +168,7 @@ impl Table {
     fn pong(&self, clock: Clock) {
         let over = clock.now() + clock.to_ticks(START_DEADLINE.times(2) + PLAY.times(2));
         let mut answered = 0;
+        let mut patience = Patience::new(PONG_NAP, clock);
         while clock.now() < over {
             let number = self.ping.0.load(Ordering::Acquire); // pairs with ping's stores
             if number == OVER {
@@ -167,8 +178,31 @@ impl Table {
                 self.stamp.0.store(clock.now_fenced().0, Ordering::Relaxed); // ordered by the store below
                 self.pong.0.store(number, Ordering::Release); // pairs with ping's load
                 answered = number;
+                patience = Patience::new(PONG_NAP, clock);
             }
+            patience.wait(clock);
         }
+    }
+}
+
+/// Spinning for a nap's length, then naps.
+struct Patience {
+    nap: Nanos,
+    spin_until: Ticks,
+}
+
+impl Patience {
+    fn new(nap: Nanos, clock: Clock) -> Self {
+        Self { nap, spin_until: clock.now() + clock.to_ticks(nap) }
+    }
+
+    /// One turn of waiting; some time after the nap the caller looks again.
+    fn wait(&mut self, clock: Clock) {
+        if clock.now() < self.spin_until {
+            return std::hint::spin_loop();
+        }
+        sleep_until(monotonic_now() + self.nap);
+        *self = Self::new(self.nap, clock);
     }
 }
 
