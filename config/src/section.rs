@@ -1,6 +1,7 @@
 //! Reading the keys of one table, through every layer that has it.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -76,11 +77,12 @@ impl<'d> Section<'d> {
     /// The keys nobody asked for yet, in the file's order, each once: for tables whose keys are names.
     #[must_use]
     pub fn rest(&self) -> Vec<(&'d str, &'d Place)> {
-        let mut keys: Vec<(&str, &Place)> = Vec::new();
+        let asked = self.asked.borrow();
+        let mut known: HashSet<&str> = asked.iter().map(String::as_str).collect();
+        let mut keys = Vec::new();
         for (name, node) in self.tables.iter().flat_map(|(_, entries)| entries.iter()) {
-            let known = self.asked.borrow().contains(name) || keys.iter().any(|(key, _)| key == name);
-            if !known {
-                keys.push((name, &node.place));
+            if known.insert(name) {
+                keys.push((name.as_str(), &node.place));
             }
         }
         keys
