@@ -3,7 +3,7 @@
 //! A fact that cannot be read is not an error here: it becomes a line in [`Facts::missing`] that says what is lost and how
 //! to allow it. Only what nothing can be done without (which CPUs exist) stops the start.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use host::Root;
 use host::boot::Boot;
@@ -12,7 +12,7 @@ use host::cpuinfo::CpuInfo;
 use host::cpus::Cpus;
 use host::rt::Throttling;
 use host::stat;
-use host::tasks;
+use host::tasks::{self, Occupant, Pid};
 use host::threads;
 use report::Missing;
 use units::{CpuId, CpuSet, Nanos};
@@ -148,22 +148,52 @@ fn own_time(root: &Root) -> BTreeMap<CpuId, Nanos> {
     times
 }
 
-/// The busy CPUs that run a thread of somebody else which may run nowhere else; looked for only where one is busy.
+/// The busy CPUs that are busy with threads of somebody else which may run nowhere else; looked for only where one is busy.
 fn bound(root: &Root, busy: &[(CpuId, f64)], gaps: &mut Vec<Missing>) -> CpuSet {
     if busy.iter().all(|(_, share)| *share <= OCCUPIED_SHARE) {
         return CpuSet::empty();
     }
     match tasks::running_bound(root) {
-        Ok(running) => running
-            .iter()
-            .filter(|occupant| occupant.pid.0 != std::process::id())
-            .map(|occupant| occupant.stat.cpu)
-            .collect(),
+        Ok(mut running) => {
+            running.retain(|occupant| occupant.pid.0 != std::process::id());
+            spinning(root, &running)
+        }
         Err(why) => {
             gaps.push(missing("which applications are bound to a CPU", &why, "mount /proc"));
             CpuSet::empty()
         }
     }
+}
+
+/// How long the bound threads are watched: several slices of the fair scheduler, and five slots of a spinning probe of
+/// another quell, which is bound, was just seen running, and leaves nine tenths of its CPU to others.
+const WATCHED: Nanos = Nanos::from_millis(50);
+
+/// The CPUs that `bound` use most of.
+fn spinning(root: &Root, bound: &[Occupant]) -> CpuSet {
+    if bound.is_empty() {
+        return CpuSet::empty();
+    }
+    let (before, from) = (bound_time(root, bound), threads::monotonic_now());
+    threads::sleep_until(from + WATCHED);
+    let (after, elapsed) = (bound_time(root, bound), threads::monotonic_now() - from);
+    let spins = |cpu: CpuId, time: Nanos| {
+        let used = time - before.get(&cpu).copied().unwrap_or(time);
+        used.as_secs_f64() > elapsed.as_secs_f64() * OCCUPIED_SHARE
+    };
+    after.into_iter().filter(|(cpu, time)| spins(*cpu, *time)).map(|(cpu, _)| cpu).collect()
+}
+
+/// CPU time of `bound`, by CPU; who has ended, or is hidden, has none.
+fn bound_time(root: &Root, bound: &[Occupant]) -> BTreeMap<CpuId, Nanos> {
+    let mut times = BTreeMap::new();
+    let pids: BTreeSet<Pid> = bound.iter().map(|occupant| occupant.pid).collect();
+    for task in pids.into_iter().flat_map(|pid| tasks::of(root, pid).unwrap_or_default()) {
+        if let Some(occupant) = bound.iter().find(|occupant| occupant.stat.tid == task.stat.tid) {
+            *times.entry(occupant.stat.cpu).or_default() += task.cpu_time;
+        }
+    }
+    times
 }
 
 #[cfg(test)]
