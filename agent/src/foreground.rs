@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use host::Root;
 use report::Report;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use units::Nanos;
 
 use crate::desk::{self, DeskError};
@@ -52,28 +52,41 @@ const LIVE_SPAN: Nanos = Nanos::from_secs(2);
 pub fn run(settings: &Settings, options: &Options, show: impl FnMut(&Report)) -> Result<Report, Error> {
     let system = |what| move |cause| Error::System { what, cause };
     let root = Root::system();
-    let measuring = Measuring::start(settings, &root, None)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .build()
         .map_err(system("create the event loop"))?;
-    let ended = runtime.block_on(until_ended(&measuring, options, &root, show));
+    // Before the first thread: whoever stops us while we start gets a report, too.
+    let stops = runtime.block_on(async { Stops::listen() })?;
+    let measuring = Measuring::start(settings, &root, None)?;
+    let ended = runtime.block_on(until_ended(&measuring, options, stops, &root, show));
     let wanted = Wanted { span: None, hist: options.hist };
     let last = ended.and_then(|()| Ok(runtime.block_on(desk::write(&measuring, &root, wanted))?));
     measuring.stop();
     last
 }
 
+/// The signals that ask for the end.
+struct Stops {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Stops {
+    fn listen() -> Result<Self, Error> {
+        let on = |kind| signal(kind).map_err(|cause| Error::System { what: "listen for signals", cause });
+        Ok(Self { interrupt: on(SignalKind::interrupt())?, terminate: on(SignalKind::terminate())? })
+    }
+}
+
 async fn until_ended(
     measuring: &Measuring,
     options: &Options,
+    mut stops: Stops,
     root: &Root,
     mut show: impl FnMut(&Report),
 ) -> Result<(), Error> {
-    let listen = |kind| signal(kind).map_err(|cause| Error::System { what: "listen for signals", cause });
-    let mut interrupt = listen(SignalKind::interrupt())?;
-    let mut terminate = listen(SignalKind::terminate())?;
     // A hundred years stand for no end: the timer wheel holds no more.
     let for_ = options.for_.map_or(Duration::from_secs(3_155_760_000), Duration::from);
     let end = tokio::time::sleep(for_);
@@ -82,8 +95,8 @@ async fn until_ended(
         let next = options.live_every.map_or(for_, Duration::from);
         tokio::select! {
             () = &mut end => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = terminate.recv() => return Ok(()),
+            _ = stops.interrupt.recv() => return Ok(()),
+            _ = stops.terminate.recv() => return Ok(()),
             () = tokio::time::sleep(next), if options.live_every.is_some() => {
                 show(&desk::write(measuring, root, Wanted { span: Some(LIVE_SPAN), hist: false }).await?);
             }
