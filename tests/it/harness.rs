@@ -21,7 +21,7 @@ pub use agent::Agent;
 pub use daemon::Daemon;
 pub use fixture::Fixture;
 pub use golden::golden;
-pub use needs::{require, require_root};
+pub use needs::{require, require_cpus, require_root};
 pub use output::Output;
 pub use quell::{NOBODY, Quell};
 pub use until::until;

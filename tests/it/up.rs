@@ -1,16 +1,19 @@
 //! `quell up`: one command measures this host end to end, whoever runs it, and changes nothing.
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use base64::Engine;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
+use host::threads::{self, Policy, Role, monotonic_now};
 use nix::sys::signal::Signal;
 use report::{ChannelReport, Exit, FitnessState, Report};
+use units::{CpuSet, Nanos};
 
-use crate::harness::{Daemon, Output, Quell, machine, process, require, require_root, until};
+use crate::harness::{Daemon, Output, Quell, machine, process, require, require_cpus, require_root, until};
 
 /// Two seconds of all defaults, measured once for the tests that only look.
 static REPORT: LazyLock<Report> = LazyLock::new(|| report(&up("--for 2s --json --hist").run().succeeds()));
@@ -284,4 +287,29 @@ fn coloured(text: &str) -> bool {
     text.split("\x1b[")
         .skip(1)
         .any(|code| code.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';').starts_with('m'))
+}
+
+#[test]
+fn a_cpu_on_which_an_application_spins_is_left_alone() {
+    let usual = &REPORT.measuring.as_ref().unwrap().cpus;
+    if !require_root() || !require_cpus(2, usual) {
+        return;
+    }
+    let taken = usual.first().unwrap();
+    let spinning = Arc::new(AtomicBool::new(true));
+    let role = Role { name: "spinner".to_owned(), cpus: CpuSet::from_iter([taken]), policy: Policy::Fifo(1) };
+    let spins = spinning.clone();
+    let spinner = threads::spawn(role, move |_| {
+        let end = monotonic_now() + Nanos::from_secs(3); // should the test fail, it ends by itself
+        while spins.load(Ordering::Relaxed) && monotonic_now() < end {
+            std::hint::spin_loop();
+        }
+    });
+    let output = up("--for 100ms --probe timer-wakeup --json").run();
+    spinning.store(false, Ordering::Relaxed);
+    spinner.unwrap().join().unwrap();
+    let report = report(&output.succeeds());
+    assert!(!report.measuring.unwrap().cpus.contains(taken));
+    let told = |note: &String| note.starts_with(&format!("CPU {taken} is ")) && note.contains("busy");
+    assert!(report.notes.iter().any(told), "{:?}", report.notes);
 }

@@ -12,6 +12,8 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 
+use units::CpuSet;
+
 /// Whether `program` is here; if not, the test says that it was skipped, or fails where nothing may be
 /// missing.
 #[must_use = "a test that lacks what it needs returns"]
@@ -25,6 +27,13 @@ pub fn require(program: &str) -> bool {
 #[track_caller]
 pub fn require_root() -> bool {
     need(nix::unistd::geteuid().is_root(), "not root")
+}
+
+/// Whether there are `wanted` CPUs in `cpus`; else as [`require`].
+#[must_use = "a test that lacks what it needs returns"]
+#[track_caller]
+pub fn require_cpus(wanted: usize, cpus: &CpuSet) -> bool {
+    need(cpus.count() >= wanted, &format!("needs {wanted} CPUs, there are {cpus}"))
 }
 
 #[track_caller]
