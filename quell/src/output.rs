@@ -33,6 +33,16 @@ pub fn tell(line: &str) {
     let _ = writeln!(io::stderr(), "{line}"); // nobody watches, then
 }
 
+/// Lines assumed when nothing says how many there are.
+const HEIGHT: u16 = 24;
+
+/// The terminal's lines but the last, in which the cursor waits: a taller block scrolls, and what has scrolled away
+/// cannot be written over.
+fn rows_max() -> usize {
+    let height = terminal_size::terminal_size().map_or(HEIGHT, |(_, height)| height.0);
+    usize::from(height.saturating_sub(1))
+}
+
 /// A block of lines that is written over again and again.
 #[derive(Debug, Default)]
 pub struct Live {
@@ -40,8 +50,9 @@ pub struct Live {
 }
 
 impl Live {
-    /// Replaces what was shown by `lines`.
+    /// Replaces what was shown by `lines`, as many as fit.
     pub fn show(&mut self, lines: &[String]) {
+        let lines = &lines[..lines.len().min(rows_max())];
         let mut text = self.rewind();
         for line in lines {
             text.push_str(line);

@@ -266,20 +266,31 @@ fn a_reader_that_goes_away_is_no_failure() {
     check("true", "");
 }
 
+/// What a terminal of `rows` lines is sent.
+fn on_terminal(rows: u16, env: &[(&str, &str)]) -> String {
+    let script =
+        format!("exec script --quiet --return --command \"stty rows {rows} cols 80; exec $*\" /dev/null");
+    let quell = up("--for 1200ms --cpus 0").under(["sh", "-c", &script, "sh"]).env("TERM", "xterm");
+    let quell = env.iter().fold(quell, |quell, (key, value)| quell.env(*key, *value));
+    quell.run().succeeds().stdout
+}
+
 #[test]
 fn a_terminal_shows_it_live() {
-    let on_terminal = |env: &[(&str, &str)]| {
-        let script = "exec script --quiet --return --command \"$*\" /dev/null";
-        let quell = up("--for 1200ms --cpus 0").under(["sh", "-c", script, "sh"]).env("TERM", "xterm");
-        let quell = env.iter().fold(quell, |quell, (key, value)| quell.env(*key, *value));
-        quell.run().succeeds().stdout
-    };
-    let shown = on_terminal(&[]);
+    let shown = on_terminal(24, &[]);
     let (live, last) = shown.rsplit_once("\x1b[J").expect("what was shown is cleared in the end");
     assert!(live.contains("timer-wakeup") && live.contains("spin-gap") && coloured(live), "{shown:?}");
     assert!(last.contains("The agent itself"), "the whole report stands alone: {last:?}");
-    let plain = on_terminal(&[("NO_COLOR", "1")]);
+    let plain = on_terminal(24, &[("NO_COLOR", "1")]);
     assert!(plain.contains("\x1b[J") && !coloured(&plain), "live all the same: {plain:?}");
+}
+
+#[test]
+fn a_small_terminal_is_not_scrolled() {
+    let shown = on_terminal(8, &[]);
+    let ups: Vec<usize> =
+        shown.split("\x1b[").filter_map(|code| code.split_once('A')?.0.parse().ok()).collect();
+    assert!(!ups.is_empty() && ups.iter().all(|lines| *lines < 8), "{ups:?}\n{shown:?}");
 }
 
 /// Whether a colour is set: `ESC [ … m`. Cursor moves end in other letters.
