@@ -148,7 +148,7 @@ fn own_time(root: &Root) -> BTreeMap<CpuId, Nanos> {
     times
 }
 
-/// The busy CPUs that are busy with threads of somebody else which may run nowhere else; looked for only where one is busy.
+/// The CPUs that are busy with threads of somebody else which may run nowhere else; looked for only where one is busy.
 fn bound(root: &Root, busy: &[(CpuId, f64)], gaps: &mut Vec<Missing>) -> CpuSet {
     if busy.iter().all(|(_, share)| *share <= OCCUPIED_SHARE) {
         return CpuSet::empty();
