@@ -11,7 +11,7 @@ use host::threads::Policy;
 use latency::{Budget, Layout};
 use probes::{Kind, PROBES};
 use units::limits::{BUDGETS_MAX, BUDGETS_PER_CHANNEL_MAX};
-use units::{CpuSet, Name, Nanos};
+use units::{CpuId, CpuSet, Name, Nanos};
 
 use crate::sources;
 
@@ -43,8 +43,8 @@ const SOCKET: &str = "/run/quell/report.sock";
 /// which nobody has looked at C-states, interrupts or isolation yet. Tighten it to what your strategy needs.
 const BUDGET: (&str, &str, &str) = ("wake-up", "timer-wakeup", "p99 <= 50us for 5s over 2s");
 
-/// Shortest period of the timer probe: below it the probe's own work (two clock reads, a system call, a ring push, about
-/// 3 us with the wake-up on a VM) would be the load.
+/// Shortest period of the timer probe: a wake-up costs 23 us of CPU on a virtual machine (the probe's catalogue), so that
+/// below it the probe would be the load.
 const INTERVAL_MIN: Nanos = Nanos::from_micros(50);
 
 /// Longest period: with a second between samples nothing is judged for minutes.
@@ -118,6 +118,7 @@ impl Settings {
         let top = Section::top(layers, &mistakes);
         let measure = top.section("measure");
         reader.measure(&measure, &mut settings);
+        pace(&measure, &settings);
         measure.finish();
         let report = top.section("report");
         reader.take("report.socket", report.parsed::<PathBuf>("socket"), &mut settings.socket, |v| {
@@ -205,7 +206,10 @@ impl Reader {
             return;
         }
         let mut read: Vec<(Budget, Place)> = Vec::new();
-        for section in sections {
+        if let Some(place) = sections.get(BUDGETS_MAX).and_then(Section::place) {
+            top.mistake(place, format!("{} budgets; at most {BUDGETS_MAX} are watched", sections.len()));
+        }
+        for section in sections.into_iter().take(BUDGETS_MAX) {
             if let Some((budget, place)) = budget(&section) {
                 if let Some((_, first)) = read.iter().find(|(other, _)| other.name == budget.name) {
                     section.mistake(
@@ -251,18 +255,21 @@ fn cpus(section: &Section<'_>, found: Located<String>) -> Option<Located<Option<
     None
 }
 
+/// At least one probe, none twice.
 fn distinct(section: &Section<'_>, found: Located<Vec<Located<Kind>>>) -> Option<Located<Vec<Kind>>> {
     let mut probes = Vec::new();
+    let mut twice = false;
     for Located { value, place } in found.value {
         if probes.contains(&value) {
             section.mistake(&place, format!("measure.probes: {value} is listed twice"));
+            twice = true;
         }
         probes.push(value);
     }
     if probes.is_empty() {
         section.mistake(&found.place, "measure.probes: no probe in it; leave the key out for all of them");
     }
-    Some(Located { value: probes, place: found.place })
+    (!twice && !probes.is_empty()).then_some(Located { value: probes, place: found.place })
 }
 
 fn within(section: &Section<'_>, key: &str, min: Nanos, max: Nanos) -> Option<Located<Nanos>> {
@@ -272,6 +279,17 @@ fn within(section: &Section<'_>, key: &str, min: Nanos, max: Nanos) -> Option<Lo
         return None;
     }
     Some(found)
+}
+
+/// Whether the probes can be run at this pace together, on whatever host: what a start would refuse is refused here.
+fn pace(measure: &Section<'_>, settings: &Settings) {
+    let any_cpu = CpuSet::from(CpuId(0));
+    let Err(probes::Error::Spec(objections)) = sources::spec(settings, any_cpu, None).plan() else { return };
+    let key = ["interval", "probes", "policy"].into_iter().find_map(|key| measure.value(key));
+    let place = key.map_or_else(|| Place::named("measure"), |node| node.place.clone());
+    for objection in objections {
+        measure.mistake(&place, objection);
+    }
 }
 
 /// One `[[budget]]`: name, channel and limit are needed, the rest has defaults.
@@ -330,10 +348,6 @@ fn budget_problems(budget: &Budget, settings: &Settings) -> Vec<String> {
             "{on_channel} budgets on channel {probe}; at most {BUDGETS_PER_CHANNEL_MAX} are counted"
         )));
     }
-    if settings.budgets.len() > BUDGETS_MAX {
-        problems
-            .push(named(format!("{} budgets; at most {BUDGETS_MAX} are watched", settings.budgets.len())));
-    }
     problems
 }
 
@@ -376,8 +390,16 @@ mod tests {
             "quell.toml:2: measure.interval = 1.00 us is outside 50.0 us to 1.00 s",
         );
         check(
+            "[measure]\ninterval = '500ms'\n[[budget]]\nname = 'a'\nchannel = 'syscall'\nlimit = 'p50 <= 1us'\n",
+            "quell.toml:2: timer-wakeup: an interval of 500 ms does not fit its slot of 80.0 ms",
+        );
+        check(
             "[measure]\nintervall = '1ms'\n",
             "quell.toml:2: unknown key \"measure.intervall\"; did you mean \"interval\"?",
+        );
+        check(
+            "[measure]\nprobes = ['syscall', 'syscall']\n[[budget]]\nname = 'a'\nchannel = 'syscall'\nlimit = 'p50 <= 1us'\n",
+            "quell.toml:2: measure.probes: syscall is listed twice",
         );
         check(
             "[measure]\nprobes = []\n",

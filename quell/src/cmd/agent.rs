@@ -39,7 +39,12 @@ fn log_to_stderr() {
 
 fn exit(error: &Error) -> Exit {
     match error {
-        Error::Settings(_) | Error::Start(StartError::Budgets(_) | StartError::Placement(_)) => Exit::Usage,
+        Error::Settings(_)
+        | Error::Start(
+            StartError::Budgets(_)
+            | StartError::Placement(_)
+            | StartError::Probes(probes::Error::Spec(_)),
+        ) => Exit::Usage,
         Error::Socket(BindError::Busy { .. }) => Exit::Busy,
         Error::Socket(BindError::Unusable { cause, .. })
             if cause.kind() == io::ErrorKind::PermissionDenied =>
