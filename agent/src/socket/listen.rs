@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -47,6 +47,8 @@ pub enum BindError {
 #[derive(Debug)]
 pub struct Bound {
     path: PathBuf,
+    /// Device and number of the socket file, by which ours is told from one that took its place.
+    file: Option<(u64, u64)>,
     listener: UnixListener,
     _lock: Flock<File>,
 }
@@ -72,7 +74,7 @@ impl Bound {
         umask(before);
         let listener = bound.map_err(unusable)?;
         listener.set_nonblocking(true).map_err(unusable)?;
-        Ok(Self { path: path.to_owned(), listener, _lock: lock })
+        Ok(Self { path: path.to_owned(), file: file_at(path), listener, _lock: lock })
     }
 
     /// The listener, non-blocking, for the event loop (a duplicate: the path stays ours).
@@ -92,8 +94,15 @@ impl Bound {
 
 impl Drop for Bound {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path); // gone already is as good
+        // Where somebody removed the directory and its lock with it, another agent may serve this path by now.
+        if self.file.is_some() && file_at(&self.path) == self.file {
+            let _ = std::fs::remove_file(&self.path); // gone already is as good
+        }
     }
+}
+
+fn file_at(path: &Path) -> Option<(u64, u64)> {
+    std::fs::symlink_metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
 /// Locks `<path>.lock` and writes our process id into it for whoever is refused.
@@ -140,6 +149,21 @@ mod tests {
         drop(bound);
         assert!(!path.exists());
         Bound::take(&path).unwrap();
+    }
+
+    #[test]
+    fn a_successors_socket_is_not_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run/report.sock");
+        std::fs::create_dir(dir.path().join("run")).unwrap();
+        let first = Bound::take(&path).unwrap();
+        std::fs::remove_dir_all(dir.path().join("run")).unwrap();
+        std::fs::create_dir(dir.path().join("run")).unwrap();
+        let second = Bound::take(&path).unwrap();
+        drop(first);
+        assert!(path.exists());
+        drop(second);
+        assert!(!path.exists());
     }
 
     #[test]
