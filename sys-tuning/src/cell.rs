@@ -85,7 +85,7 @@ pub(crate) enum Reading {
     },
     /// The file is not there.
     Absent,
-    /// A file of no bytes. The kernel shows none; a plain file is so between being emptied and being written.
+    /// A plain file of no bytes: it was emptied and not yet written.
     Torn,
 }
 
@@ -163,7 +163,8 @@ impl Cell {
                 Err(error) => return Err(error),
             }
         }
-        if raw.iter().any(String::is_empty) {
+        // The kernel's own files are empty only where that is a value: a list of nothing.
+        if !root.is_system() && !matches!(self.form, Form::Switch(_)) && raw.iter().any(String::is_empty) {
             return Ok(Reading::Torn);
         }
         let text = match self.form {

@@ -312,7 +312,8 @@ fn weigh(
     reading: &Reading,
     force: bool,
 ) -> Decision {
-    let is_ours = force || undo.line.is_ours(&cell, reading);
+    // The original's value with other bytes, in a plain file, is a write of ours that was interrupted.
+    let is_ours = force || reading.text() == undo.to || undo.line.is_ours(&cell, reading);
     let entry = Entry {
         target: undo.target.clone(),
         path: cell.path.clone(),

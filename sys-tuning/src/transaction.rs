@@ -195,3 +195,23 @@ pub(crate) fn record_at_any_price(
 fn is_full(cause: &io::Error) -> bool {
     cause.raw_os_error() == Some(ENOSPC)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_stuck_write_names_who_occupies_a_cpu() {
+        // Captured while a shell was spinning at FIFO 50 on CPU 3.
+        let host = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/hosts/qemu-4cpu-2node-6.12");
+        let engine = Engine::new(Arc::new(host::Root::at(&host)), Path::new("/nowhere"));
+        let told = engine.culprit();
+        assert!(
+            told.starts_with("the write is still in the kernel after 250 ms; CPU 3 is occupied by"),
+            "{told}"
+        );
+        assert!(told.contains("\"sh\" (fifo 50, process "), "{told}");
+    }
+}
