@@ -41,9 +41,7 @@ fn exit(error: &Error) -> Exit {
     match error {
         Error::Settings(_)
         | Error::Start(
-            StartError::Budgets(_)
-            | StartError::Placement(_)
-            | StartError::Probes(probes::Error::Spec(_)),
+            StartError::Budgets(_) | StartError::Placement(_) | StartError::Probes(probes::Error::Spec(_)),
         ) => Exit::Usage,
         Error::Socket(BindError::Busy { .. }) => Exit::Busy,
         Error::Socket(BindError::Unusable { cause, .. })
