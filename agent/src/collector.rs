@@ -1,10 +1,10 @@
 //! The collector: the only hot loop besides the probes.
 //!
-//! Every period it drains the rings, turns ticks into nanoseconds, records them, and compares; when a counting slot ends
-//! it judges the budgets; it feeds the watchdog; and it fills snapshots that the control thread sends it empty. After
-//! construction it allocates nothing, opens no file and logs nothing, and it waits for no lock but the moment in which it
-//! wakes the control thread. It runs on housekeeping CPUs and
-//! sleeps between passes, so its cost is bounded by the sample rate: `benches/record.rs` has the price of one sample.
+//! Every period it drains the rings, turns ticks into nanoseconds, records them, and compares; when a counting slot
+//! ends it judges the budgets; it feeds the watchdog; and it fills snapshots that the control thread sends it empty.
+//! After construction it allocates nothing, opens no file and logs nothing, and it waits for no lock but the moment in
+//! which it wakes the control thread. It runs on housekeeping CPUs and sleeps between passes, so its cost is bounded by
+//! the sample rate: `benches/record.rs` has the price of one sample.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -192,8 +192,9 @@ impl Collector {
     }
 }
 
-/// One instant on the measuring clock and on CLOCK_MONOTONIC, taken anew for each drain: whoever prints a wall time counts
-/// back from now, and CLOCK_MONOTONIC runs at the wall clock's rate, where the counter would be off by seconds after days.
+/// One instant on the measuring clock and on CLOCK_MONOTONIC, taken anew for each drain: whoever prints a wall time
+/// counts back from now, and CLOCK_MONOTONIC runs at the wall clock's rate, where the counter would be off by seconds
+/// after days.
 struct Instant {
     stamp: Ticks,
     at: Nanos,

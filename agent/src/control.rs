@@ -1,7 +1,7 @@
 //! The control loop: sockets, signals and the service manager, on one current-thread runtime.
 //!
-//! It has no timer of its own: between requests, signals and budget events it sleeps, so that a quiet agent wakes nobody.
-//! Start-up is one list, shut-down is that list backwards.
+//! It has no timer of its own: between requests, signals and budget events it sleeps, so that a quiet agent wakes
+//! nobody. Start-up is one list, shut-down is that list backwards.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -144,8 +144,8 @@ impl Daemon<'_> {
     /// Takes on a changed configuration, all of it or nothing.
     ///
     /// Everything that can be known to be wrong with it is found before anything is stopped. What was measured so far
-    /// belongs to the old settings: a change begins new windows. Requests wait meanwhile, 115 ms (2-vCPU VM) when nothing
-    /// keeps the threads off their CPUs.
+    /// belongs to the old settings: a change begins new windows. Requests wait meanwhile, 115 ms (2-vCPU VM) when
+    /// nothing keeps the threads off their CPUs.
     ///
     /// # Errors
     /// [`Error::Lost`]: better to end, and to be started anew, than to serve without measuring.

@@ -35,8 +35,8 @@ impl Counted {
         }
     }
 
-    /// The shortest latency `probe` could have reported: what it costs to measure nothing. `None` before it was measured,
-    /// and for timer wake-ups, whose floor is the wake-up itself.
+    /// The shortest latency `probe` could have reported: what it costs to measure nothing. `None` before it was
+    /// measured, and for timer wake-ups, whose floor is the wake-up itself.
     #[must_use]
     pub fn floor_of(&self, probe: Kind, clock: &Clock) -> Option<Nanos> {
         let ticks = match probe {

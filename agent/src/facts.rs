@@ -1,7 +1,7 @@
 //! What the host is, read once at start: the ground on which CPUs and clock are chosen, and what the report names.
 //!
-//! A fact that cannot be read is not an error here: it becomes a line in [`Facts::missing`] that says what is lost and how
-//! to allow it. Only what nothing can be done without (which CPUs exist) stops the start.
+//! A fact that cannot be read is not an error here: it becomes a line in [`Facts::missing`] that says what is lost and
+//! how to allow it. Only what nothing can be done without (which CPUs exist) stops the start.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,9 +42,9 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Reads the host below `root`, of whose CPUs this process was `allowed` some; `None` where the kernel does not tell.
-    /// `meanwhile` is called once, between two readings of CPU use, and has to take a tenth of a second, which is ten ticks
-    /// of those readings: calibrating the clock, for which it is given what is known of it, is just that.
+    /// Reads the host below `root`, of whose CPUs this process was `allowed` some; `None` where the kernel does not
+    /// tell. `meanwhile` is called once, between two readings of CPU use, and has to take a tenth of a second, which is
+    /// ten ticks of those readings: calibrating the clock, for which it is given what is known of it, is just that.
     ///
     /// # Errors
     /// The CPU list cannot be read: there is nothing to measure on.
@@ -137,7 +137,8 @@ fn busy_shares(
     }
 }
 
-/// CPU time of our threads that are bound to one CPU, by CPU: while we measure already, probes are part of what is busy.
+/// CPU time of our threads that are bound to one CPU, by CPU: while we measure already, probes are part of what is
+/// busy.
 fn own_time(root: &Root) -> BTreeMap<CpuId, Nanos> {
     let mut times = BTreeMap::new();
     for task in tasks::own(root).unwrap_or_default() {

@@ -1,8 +1,8 @@
 //! The daemon, in the order data moves: sources, collector, evaluation, reporter, sockets.
 //!
 //! [`Measuring`] is what `quell up` and the daemon share: clock, probe threads and collector, started as one list
-//! (`measuring.rs`). [`control::run`] is the daemon around it: report socket, signals, service manager. The agent needs no
-//! capability and writes no kernel state; what it is refused it names in its report.
+//! (`measuring.rs`). [`control::run`] is the daemon around it: report socket, signals, service manager. The agent needs
+//! no capability and writes no kernel state; what it is refused it names in its report.
 
 pub mod control;
 pub mod foreground;

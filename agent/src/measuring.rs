@@ -93,7 +93,8 @@ impl Measuring {
     /// [`StartError`], with nothing left running.
     pub fn start(settings: &Settings, root: &Root, watchdog: Option<Watchdog>) -> Result<Self, StartError> {
         let allowed = threads::allowed_cpus().ok();
-        // The calibration's wait and the look at busy CPUs want the same kind of time, so one is spent inside the other.
+        // The calibration's wait and the look at busy CPUs want the same kind of time, so one is spent inside the
+        // other.
         let mut timing = None;
         let facts = Facts::read(root, allowed, |facts| timing = Some(start_clock(facts)))?;
         let timing = timing.expect("Facts::read has called back");
@@ -117,7 +118,8 @@ impl Measuring {
         &self.ground.settings
     }
 
-    /// Asks the collector for a snapshot of the last `span`; `None` when it has ended or too many are asked for already.
+    /// Asks the collector for a snapshot of the last `span`; `None` when it has ended or too many are asked for
+    /// already.
     #[must_use]
     pub fn ask(&self, span: Option<Nanos>) -> Option<oneshot::Receiver<Box<Snapshot>>> {
         let room = Snapshot::with_room(
@@ -289,7 +291,8 @@ fn pause(span: Nanos) {
 
 /// Compares the clocks of the measured CPUs while nothing else of ours runs on them.
 ///
-/// Each is compared with the first, so any two agree within the sum of their two limits: the largest two bound them all.
+/// Each is compared with the first, so any two agree within the sum of their two limits: the largest two bound them
+/// all.
 fn check_skew(cpus: &CpuSet, clock: Clock, report: &mut ClockReport) {
     let mut limits = Vec::new();
     for pair in probes::clock_check::check(cpus, clock) {

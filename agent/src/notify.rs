@@ -1,9 +1,9 @@
 //! What the service manager is told: ready, reloading, stopping, and a line for `systemctl status`.
 //!
 //! Outside systemd (no `NOTIFY_SOCKET`) every call does nothing. Reloading always carries MONOTONIC_USEC: without it a
-//! `Type=notify-reload` unit waits five minutes and fails, and with it both unit types are content. A manager that does not
-//! read is waited for as long as [`PATIENCE`] and no longer: the control loop has clients and signals to serve. Source:
-//! sd_notify(3).
+//! `Type=notify-reload` unit waits five minutes and fails, and with it both unit types are content. A manager that does
+//! not read is waited for as long as [`PATIENCE`] and no longer: the control loop has clients and signals to serve.
+//! Source: sd_notify(3).
 
 use std::ffi::OsStr;
 use std::fmt::Write;
@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-/// How long a word waits for a place in the manager's queue. A manager that reads makes one within microseconds; one that
-/// reloads its own units may take this long, and READY is worth waiting for.
+/// How long a word waits for a place in the manager's queue. A manager that reads makes one within microseconds; one
+/// that reloads its own units may take this long, and READY is worth waiting for.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The agent serves, and this is its state in a line.

@@ -2,8 +2,8 @@
 //!
 //! Isolated CPUs are what a trading host is about, so they are measured when there are any, and everything else of the
 //! agent stays off them. A CPU on which somebody already spins is left alone: a probe there would be the noise. Without
-//! isolated CPUs the allowed ones are measured, and the report says that they also run everything else; there a spinning
-//! application is told from passing work by being bound to its CPU.
+//! isolated CPUs the allowed ones are measured, and the report says that they also run everything else; there a
+//! spinning application is told from passing work by being bound to its CPU.
 
 use units::{CpuId, CpuSet};
 

@@ -1,8 +1,8 @@
 //! What the agent is configured to do, checked.
 //!
-//! Layers: built-in defaults, `/etc/quell/quell.toml`, the files of `conf.d` beside it in order of their names, flags. A
-//! missing main file is no mistake (everything has a default); one that was named on the command line is. What can only be
-//! known on the host (does CPU 7 exist?) is checked when measuring starts, from the same values.
+//! Layers: built-in defaults, `/etc/quell/quell.toml`, the files of `conf.d` beside it in order of their names, flags.
+//! A missing main file is no mistake (everything has a default); one that was named on the command line is. What can
+//! only be known on the host (does CPU 7 exist?) is checked when measuring starts, from the same values.
 
 use std::path::{Path, PathBuf};
 
@@ -26,7 +26,8 @@ pub struct Settings {
     pub policy: Policy,
     /// Period of the timer-wakeup probe.
     pub interval: Nanos,
-    /// Of each 100 ms, the time in which the spin-gap probe spins when it shares the CPU with other probes: its CPU cost.
+    /// Of each 100 ms, the time in which the spin-gap probe spins when it shares the CPU with other probes: its CPU
+    /// cost.
     pub spin: Nanos,
     /// Samples from this length on are kept as stalls.
     pub stall: Nanos,
@@ -43,8 +44,8 @@ const SOCKET: &str = "/run/quell/report.sock";
 /// which nobody has looked at C-states, interrupts or isolation yet. Tighten it to what your strategy needs.
 const BUDGET: (&str, &str, &str) = ("wake-up", "timer-wakeup", "p99 <= 50us for 5s over 2s");
 
-/// Shortest period of the timer probe: a wake-up costs 23 us of CPU on a virtual machine (the probe's catalogue), so that
-/// below it the probe would be the load.
+/// Shortest period of the timer probe: a wake-up costs 23 us of CPU on a virtual machine (the probe's catalogue), so
+/// that below it the probe would be the load.
 const INTERVAL_MIN: Nanos = Nanos::from_micros(50);
 
 /// Longest period: with a second between samples nothing is judged for minutes.

@@ -17,8 +17,9 @@ pub struct Snapshot {
     pub counted: Vec<Counted>,
     /// What is known of each budget.
     pub watches: Vec<Watch>,
-    /// The value at each budget's quantile over its own window and up to a histogram slot more, as far back as histograms
-    /// are kept: never over less than was judged, else a window with just enough samples would often have no value.
+    /// The value at each budget's quantile over its own window and up to a histogram slot more, as far back as
+    /// histograms are kept: never over less than was judged, else a window with just enough samples would often have no
+    /// value.
     pub values: Vec<Option<Nanos>>,
     /// The stalls kept.
     pub stalls: Stalls,

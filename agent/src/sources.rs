@@ -51,8 +51,8 @@ fn sample_period(probe: &Probe, spec: &Spec) -> Option<Nanos> {
     Some(Nanos(spec.cycle.0.max(each.0) / samples))
 }
 
-/// The shortest latency a probe can tell from none: two fenced readings of the clock with nothing between them, some 20 ns
-/// apart (the report's floor for syscall on a 2-vCPU VM), and the threshold for gaps.
+/// The shortest latency a probe can tell from none: two fenced readings of the clock with nothing between them, some 20
+/// ns apart (the report's floor for syscall on a 2-vCPU VM), and the threshold for gaps.
 fn floor(probe: Kind) -> Nanos {
     match probe {
         Kind::SpinGap => spin_gap::Options::default().threshold,

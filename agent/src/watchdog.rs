@@ -1,8 +1,8 @@
 //! The service manager's watchdog, fed by the collector itself.
 //!
 //! A timer in the control thread would keep feeding it while the measuring loop hangs, and systemd would see a healthy
-//! service. So the hot loop feeds it, through a socket opened at start and never waited for: a manager that does not read
-//! costs us one lost datagram, not a stall. Source: sd_notify(3), systemd.service(5) `WatchdogSec=`.
+//! service. So the hot loop feeds it, through a socket opened at start and never waited for: a manager that does not
+//! read costs us one lost datagram, not a stall. Source: sd_notify(3), systemd.service(5) `WatchdogSec=`.
 
 use std::ffi::OsStr;
 use std::io;

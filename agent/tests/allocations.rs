@@ -27,8 +27,8 @@ fn count() {
 
 struct Counting;
 
-// SAFETY: every call is handed to the system allocator with the arguments it came with; counting touches no memory of the
-// caller.
+// SAFETY: every call is handed to the system allocator with the arguments it came with; counting touches no memory of
+// the caller.
 #[expect(unsafe_code, reason = "an allocator is an unsafe trait; test only")]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {

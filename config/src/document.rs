@@ -113,7 +113,8 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The text that a message of the parser is about, where that is a word: "duplicate key" alone leaves the reader to count.
+/// The text that a message of the parser is about, where that is a word: "duplicate key" alone leaves the reader to
+/// count.
 fn at(text: &str, span: Range<usize>) -> String {
     match text.get(span) {
         Some(word) if (1..=NAME_LEN_MAX).contains(&word.len()) && !word.contains(char::is_control) => {

@@ -34,8 +34,8 @@ pub fn get(socket: &Path, path: &str) -> Result<String, Failure> {
     body(socket, path, &answer)
 }
 
-/// Reads until the other side closes, within [`DEADLINE`] altogether: a timeout for each read alone would let a peer that
-/// sends a byte now and then keep us for ever.
+/// Reads until the other side closes, within [`DEADLINE`] altogether: a timeout for each read alone would let a peer
+/// that sends a byte now and then keep us for ever.
 fn read_to_end(stream: &mut UnixStream, answer: &mut Vec<u8>) -> io::Result<()> {
     let end = monotonic_now() + DEADLINE;
     let mut chunk = [0; 64 << 10];

@@ -1,8 +1,8 @@
 //! Taking the socket's path: one instance, no race, nothing stale left.
 //!
-//! A lock beside the socket decides who owns the path; the socket file itself cannot, since it outlives a killed process.
-//! The mode comes from the umask at bind, not from a chmod after it, so that there is no moment in which a stranger could
-//! connect.
+//! A lock beside the socket decides who owns the path; the socket file itself cannot, since it outlives a killed
+//! process. The mode comes from the umask at bind, not from a chmod after it, so that there is no moment in which a
+//! stranger could connect.
 
 use std::fs::File;
 use std::io::{self, Read, Write};

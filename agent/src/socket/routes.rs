@@ -1,7 +1,7 @@
 //! What can be asked on the report socket.
 //!
-//! `/v1/report`, `/v1/budgets`, `/v1/stalls`, `/healthz`; reading only. The answers are the desk's, which bounds what any
-//! number of clients can cost the collector.
+//! `/v1/report`, `/v1/budgets`, `/v1/stalls`, `/healthz`; reading only. The answers are the desk's, which bounds what
+//! any number of clients can cost the collector.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! Answering on the report socket.
 //!
 //! hyper and axum do the protocol. Before hyper sees a byte, the head of the request is read within its bounds and
-//! checked with hyper's own parser, because hyper answers a malformed head with an empty 400 and a slow one with silence;
-//! a person at a terminal deserves the reason.
+//! checked with hyper's own parser, because hyper answers a malformed head with an empty 400 and a slow one with
+//! silence; a person at a terminal deserves the reason.
 
 use std::convert::Infallible;
 use std::io;

@@ -1,7 +1,7 @@
 //! `quell tune`: the tuning engine at the command line.
 //!
-//! Here the engine's results become documents and exit codes; nothing is decided. The engine runs in this process, under
-//! the lock of the state directory, whether or not anything else of quell runs.
+//! Here the engine's results become documents and exit codes; nothing is decided. The engine runs in this process,
+//! under the lock of the state directory, whether or not anything else of quell runs.
 
 use std::path::Path;
 use std::sync::Arc;
