@@ -34,14 +34,23 @@ pub struct Waits {
     waited: Nanos,
     /// Time since then that no reading accounts for, in samples too short to be asked about.
     short: Ticks,
+    /// What the last reading told beyond the length of its sample: the thread may have been switched out between the
+    /// sample's end and the reading, and then this belongs to the sample that follows at once.
+    beyond: Nanos,
 }
 
 impl Waits {
     /// The account of the calling thread. Where the kernel keeps none, samples carry no evidence.
     pub fn of_this_thread(clock: Clock, long: Nanos) -> Self {
         let schedstat = File::open(SCHEDSTAT).ok();
-        let mut waits =
-            Self { schedstat, clock, long: clock.to_ticks(long), waited: Nanos::ZERO, short: Ticks(0) };
+        let mut waits = Self {
+            schedstat,
+            clock,
+            long: clock.to_ticks(long),
+            waited: Nanos::ZERO,
+            short: Ticks(0),
+            beyond: Nanos::ZERO,
+        };
         if waits.read().is_none() {
             waits.schedstat = None;
         }
@@ -51,7 +60,7 @@ impl Waits {
     /// Reads the account, so that nothing from before can be evidence.
     pub fn renew(&mut self) {
         if let Some(waited) = self.read() {
-            (self.waited, self.short) = (waited, Ticks(0));
+            (self.waited, self.short, self.beyond) = (waited, Ticks(0), Nanos::ZERO);
         }
     }
 
@@ -72,15 +81,22 @@ impl Waits {
     #[inline]
     pub fn pass_over(&mut self, time: Ticks) {
         self.short += time;
+        self.beyond = Nanos::ZERO;
     }
 
     #[cold]
     fn ask(&mut self, value: Ticks) -> (u32, Flags) {
         let Some(waited) = self.read() else { return (0, Flags::NONE) };
-        let here = waited - self.waited - self.clock.to_nanos(self.short);
-        (self.waited, self.short) = (waited, Ticks(0));
-        let here = here.min(self.clock.to_nanos(value));
+        let here = self.account(waited, self.clock.to_nanos(value));
         (u32::try_from(here.0).unwrap_or(u32::MAX), Flags::WAIT_KNOWN)
+    }
+
+    /// What of the kernel's answer `waited` belongs to a sample of length `value`.
+    fn account(&mut self, waited: Nanos, value: Nanos) -> Nanos {
+        let since = waited - self.waited - self.clock.to_nanos(self.short) + self.beyond;
+        let here = since.min(value);
+        (self.waited, self.short, self.beyond) = (waited, Ticks(0), since - here);
+        here
     }
 
     fn read(&self) -> Option<Nanos> {
@@ -138,5 +154,19 @@ mod tests {
         assert!(flags.contains(Flags::WAIT_KNOWN));
         let expected = (since - Nanos(4_000)).min(Nanos(10_000)); // never more than the sample is long
         assert!(u64::from(waited_ns) >= expected.0, "{waited_ns} ns of {since}");
+    }
+
+    #[test]
+    fn what_is_beyond_a_sample_belongs_to_the_next_if_that_is_long_too() {
+        let (clock, _) = Clock::mock();
+        let mut waits = Waits::of_this_thread(clock, Nanos::from_micros(10));
+        let (gap, recording) = (Nanos::from_micros(20), Nanos::from_millis(22));
+        let answer = waits.waited + Nanos::from_millis(21); // switched out between the gap's end and the question
+        assert_eq!(waits.account(answer, gap), gap);
+        assert_eq!(waits.account(answer, recording), Nanos::from_millis(21) - gap);
+        let answer = answer + Nanos::from_millis(21);
+        assert_eq!(waits.account(answer, gap), gap);
+        waits.pass_over(Ticks(0)); // nothing held the recording up, so it was before the gap
+        assert_eq!(waits.account(answer, recording), Nanos::ZERO);
     }
 }
