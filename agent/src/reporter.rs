@@ -5,7 +5,7 @@
 
 use clock::Clock;
 use host::Root;
-use host::process::Memory;
+use host::process::{Memory, Usage};
 use host::tasks::{self, Task};
 use latency::{ChannelSnapshot, Stall, State};
 use probes::{Channel, Kind};
@@ -66,12 +66,14 @@ pub struct Own {
     pub tasks: Vec<Task>,
     /// Its memory.
     pub memory: Option<Memory>,
+    /// What it has used since it began.
+    pub usage: Option<Usage>,
     /// What could not be read.
     pub missing: Vec<Missing>,
 }
 
 impl Own {
-    /// Reads `/proc/self`.
+    /// Reads `/proc/self`, and what the kernel counts of this process.
     #[must_use]
     pub fn read(root: &Root) -> Self {
         let mut own = Self::default();
@@ -83,6 +85,7 @@ impl Own {
             Ok(memory) => own.memory = Some(memory),
             Err(why) => own.missing.push(missing("the agent's memory", &why, "mount /proc")),
         }
+        own.usage = Usage::own().ok();
         own
     }
 }
@@ -333,14 +336,11 @@ fn thread(task: &Task, refused: &[(String, String)]) -> ThreadReport {
 }
 
 fn own_cost(own: &Own, locked: bool) -> SelfReport {
-    let counted = !own.tasks.is_empty();
-    let cpu: Nanos = own.tasks.iter().map(|task| task.cpu_time).sum();
-    let wakeups = own.tasks.iter().map(|task| task.voluntary_switches).sum();
     SelfReport {
         rss_bytes: own.memory.as_ref().map(|memory| memory.rss_bytes),
         rss_anon_bytes: own.memory.as_ref().map(|memory| memory.rss_anon_bytes),
-        cpu_s: counted.then(|| cpu.as_secs_f64()),
-        wakeups: counted.then_some(wakeups),
+        cpu_s: own.usage.map(|usage| usage.cpu_time.as_secs_f64()),
+        wakeups: own.usage.map(|usage| usage.voluntary_switches),
         rss_file_bytes: own.memory.as_ref().map(|memory| memory.rss_bytes - memory.rss_anon_bytes),
         memory_locked: Some(locked),
     }

@@ -4,6 +4,12 @@
 //! thread and lag, by so much on Linux 6.1 that a program of 1.2 MB showed 4 kB. Source:
 //! Documentation/filesystems/proc.rst, 1.1 and 3.6; getrlimit(2).
 
+use std::io;
+
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::{TimeVal, TimeValLike};
+use units::Nanos;
+
 use crate::error::Malformed;
 use crate::tasks::Pid;
 use crate::{Error, Root, text};
@@ -58,6 +64,30 @@ fn parse_rollup(text: &str) -> Result<(u64, u64), Malformed> {
 // Format: "VmLck:\t       0 kB", "VmExe:\t      20 kB"   (Documentation/filesystems/proc.rst, table 1-2)
 fn parse_status(text: &str) -> Result<(u64, u64), Malformed> {
     Ok((text::required_kib(text, "VmLck")?, text::required_kib(text, "VmExe")?))
+}
+
+/// What this process has used since it began, by threads that have ended too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Time on a CPU.
+    pub cpu_time: Nanos,
+    /// Times a thread gave its CPU up.
+    pub voluntary_switches: u64,
+}
+
+impl Usage {
+    /// As of now. Source: getrusage(2).
+    ///
+    /// # Errors
+    /// The kernel's refusal; none is documented for the calling process.
+    pub fn own() -> io::Result<Self> {
+        let usage = getrusage(UsageWho::RUSAGE_SELF)?;
+        let nanos = |time: TimeVal| Nanos::from_micros(u64::try_from(time.num_microseconds()).unwrap_or(0));
+        Ok(Self {
+            cpu_time: nanos(usage.user_time()) + nanos(usage.system_time()),
+            voluntary_switches: u64::try_from(usage.voluntary_context_switches()).unwrap_or(0),
+        })
+    }
 }
 
 /// A soft and a hard limit; `None` is unlimited.
@@ -129,6 +159,25 @@ mod tests {
     fn a_kernel_thread_has_no_memory() {
         assert!(parse_status("Name:\tkthreadd\nThreads:\t1\n").is_err());
         assert!(parse_rollup("").is_err());
+    }
+
+    #[test]
+    fn threads_that_ended_count() {
+        let role = crate::threads::Role {
+            name: "sleeper".to_owned(),
+            cpus: crate::threads::allowed_cpus().unwrap(),
+            policy: crate::threads::Policy::Other,
+        };
+        let before = Usage::own().unwrap();
+        let naps = || {
+            for _ in 0..20 {
+                crate::threads::sleep_until(crate::threads::monotonic_now() + Nanos::from_millis(1));
+            }
+        };
+        crate::threads::spawn(role, move |_| naps()).unwrap().join().unwrap();
+        let after = Usage::own().unwrap();
+        assert!(after.voluntary_switches >= before.voluntary_switches + 10, "{before:?} {after:?}");
+        assert!(after.cpu_time >= before.cpu_time);
     }
 
     #[test]
