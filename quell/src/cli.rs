@@ -84,7 +84,7 @@ pub struct Up {
     /// Samples from this length on are kept as stalls, with their cause
     #[arg(long, value_name = "TIME", default_value = "50us")]
     pub stall: Nanos,
-    /// Budget to judge, as in "timer-wakeup p99 <= 50us for 5s"
+    /// Budget to judge, as in "timer-wakeup p99 <= 50us for 5s over 2s"
     #[arg(long, value_name = "BUDGET")]
     pub budget: Option<String>,
     /// Print the report as JSON (quell.report/1)
