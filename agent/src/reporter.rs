@@ -376,8 +376,9 @@ fn notes(ground: &Ground, snapshot: &Snapshot) -> Vec<String> {
         );
     }
     if snapshot.lag.skipped > 0 {
-        let late = snapshot.lag.late_max;
-        notes.push(format!("the collector was late by up to {late} and left out {} passes; nothing was lost unless drops are shown", snapshot.lag.skipped));
+        let (late, skipped) = (snapshot.lag.late_max, snapshot.lag.skipped);
+        let line = format!("the collector was late by up to {late} and left out {skipped} passes");
+        notes.push(format!("{line}; nothing was lost unless drops are shown"));
     }
     if snapshot.lag.events_dropped > 0 {
         notes.push(format!("{} changes of budgets were not told one by one", snapshot.lag.events_dropped));
