@@ -309,7 +309,7 @@ fn budget(section: &Section<'_>) -> Option<(Budget, Place)> {
         if present.is_none() {
             section.mistake(
                 &place,
-                format!("budget without {key}, which it needs, as in limit = \"p99 <= 50us for 5s\""),
+                format!("budget without {key}, which it needs, as in limit = \"p99 <= 50us for 5s over 2s\""),
             );
         }
     }
@@ -421,7 +421,7 @@ mod tests {
         );
         check(
             "[[budget]]\nname = 'a'\nchannel = 'b'\n",
-            "quell.toml:1: budget without limit, which it needs, as in limit = \"p99 <= 50us for 5s\"",
+            "quell.toml:1: budget without limit, which it needs, as in limit = \"p99 <= 50us for 5s over 2s\"",
         );
     }
 }
