@@ -393,6 +393,7 @@ pub fn apply() -> ApplyDocument {
             applied(&planned[0], "ok", None),
             applied(&planned[1], "failed", Some("the kernel gave 300: memory is fragmented")),
         ],
+        skipped: Vec::new(),
         result: "partly".to_owned(),
         writes: 2,
         reboot_required: false,

@@ -94,6 +94,9 @@ pub struct ApplyDocument {
     pub profile: String,
     /// Each change and what became of it.
     pub changes: Vec<AppliedChange>,
+    /// What was wanted and not tried, each with its status and reason.
+    #[serde(default)]
+    pub skipped: Vec<Skipped>,
     /// `applied`, `unchanged`, `partly`, `undone`, `failed`.
     pub result: String,
     /// Values written.

@@ -130,6 +130,9 @@ pub fn apply(apply: &ApplyDocument, style: &Style) -> String {
     let rest = format!("profile {}, {written}{transaction}", apply.profile);
     page.headline(&apply.result, Tone::of(&apply.result), &rest);
     changes(&mut page, &apply.changes);
+    // What does not apply here is the plan's to tell; what stands in the way must not be missed.
+    let is_trouble = |skipped: &&Skipped| !matches!(skipped.status.as_str(), "ok" | "not-applicable");
+    entries(&mut page, apply.skipped.iter().filter(is_trouble).map(skipped));
     if apply.reboot_required {
         page.text(0, "part of it takes hold with the next reboot");
     }
