@@ -4,7 +4,7 @@ use crate::Error;
 use crate::cell::Reading;
 use crate::draft::Skipped;
 use crate::engine::{Engine, Locked};
-use crate::journal::{Journal, damaged};
+use crate::journal::Journal;
 use crate::plan::{Change, Plan, Planned};
 use crate::record::{Begin, Entry, Hold, Outcome, Record, Target, What};
 use crate::status::Status;
@@ -75,8 +75,8 @@ impl Engine {
             return Ok(Applied::nothing(plan));
         }
         let locked = self.locked()?;
-        if let Some(damage) = &locked.book.contents.damage {
-            return Err(damaged(&locked.dir, damage));
+        if let Some(damaged) = self.damage(&locked.book) {
+            return Err(damaged);
         }
         let prepared = self.prepare(plan, &locked);
         if prepared.items.is_empty() && is_known(plan, &locked) {
@@ -155,7 +155,7 @@ impl Engine {
             change.row(&item.entry.from, verdict.status, &verdict.reason, verdict.now.clone())
         });
         let rows = rows.chain(settled).collect();
-        let unrecorded = ended.err().map(|error| error.to_string());
+        let unrecorded = ended.err().map(|error| error.unrecorded());
         Ok(Applied { unrecorded, ..Applied::of(plan, Some(begin.id), rows, result) })
     }
 
@@ -314,9 +314,12 @@ impl Applied {
 
     fn of(plan: &Plan, id: Option<u64>, changes: Vec<Applying>, result: Outcome) -> Self {
         let failed = plan.skipped.iter().any(|skipped| skipped.status.is_trouble())
-            || changes.iter().any(|change| change.status.is_trouble());
+            || changes.iter().any(|change| change.status.is_trouble())
+            || !plan.unreadable.is_empty();
+        let good = plan.satisfied > 0 || changes.iter().any(|change| !change.status.is_trouble());
         let result = match result {
-            Outcome::Done if failed => Outcome::Partly,
+            Outcome::Done if failed && good => Outcome::Partly,
+            Outcome::Done if failed => Outcome::Failed,
             other => other,
         };
         Self {

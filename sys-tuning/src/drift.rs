@@ -4,6 +4,7 @@ use crate::Error;
 use crate::cell::Reading;
 use crate::engine::{Book, Engine};
 use crate::facts::Facts;
+use crate::ledger::Line;
 use crate::record::Target;
 use crate::registry;
 use crate::status::Status;
@@ -51,6 +52,9 @@ impl Engine {
     /// [`Error::Permission`] when the journal may not be read, [`Error::Integrity`], [`Error::State`], [`Error::Host`].
     pub fn drift(&self) -> Result<Drift, Error> {
         let book = self.book()?;
+        if let Some(damaged) = self.damage(&book) {
+            return Err(damaged); // what is missing in it cannot be compared, and must not pass for unchanged
+        }
         let watched = watched(&book);
         let knobs = watched.iter().filter_map(|(target, _)| registry::find(&target.knob));
         let facts = Facts::read(&self.root, knobs);
@@ -109,7 +113,9 @@ impl Engine {
 
 /// Every cell that has a value to be compared with; `None` where it is not known which.
 fn watched(book: &Book) -> Vec<(Target, Option<String>)> {
-    let lines = book.ledger.lines.iter().filter(|(_, line)| !line.is_side_effect);
+    // What a roll-back left to its new owner is not ours to watch.
+    let is_watched = |(_, line): &(&Target, &Line)| !line.is_side_effect && book.ledger.is_live(line);
+    let lines = book.ledger.lines.iter().filter(is_watched);
     let mut watched: Vec<(Target, Option<String>)> =
         lines.map(|(target, line)| (target.clone(), line.left().map(str::to_owned))).collect();
     if let Some(last) = book.ledger.last_live() {

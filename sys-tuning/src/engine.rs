@@ -6,8 +6,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use host::Root;
 use host::boot::Boot;
-use host::{Root, if_present};
 use units::CpuSet;
 use units::limits::JOURNAL_BYTES_MAX;
 
@@ -92,6 +92,11 @@ impl Engine {
         Ok(Book { identity, contents, ledger })
     }
 
+    /// The journal's damage as the error it is to everything that relies on it.
+    pub(crate) fn damage(&self, book: &Book) -> Option<Error> {
+        book.contents.damage.as_deref().map(|damage| journal::damaged(&self.state_dir, damage))
+    }
+
     /// The state directory, made if need be, with the lock taken and the journal read.
     pub(crate) fn locked(&self) -> Result<Locked, Error> {
         let dir = StateDir::create(&self.state_dir)?;
@@ -108,11 +113,14 @@ impl Engine {
     }
 
     fn identity(&self) -> Result<Identity, Error> {
-        let boot = if_present(Boot::read(&self.root))?;
-        Ok(match boot {
-            Some(boot) => Identity { boot: boot.boot_id, machine: boot.machine_id },
-            None => Identity { boot: "unknown".to_owned(), machine: None },
-        })
+        match Boot::read(&self.root) {
+            Ok(boot) => Ok(Identity { boot: boot.boot_id, machine: boot.machine_id }),
+            // Only of a captured tree: on the running machine an earlier boot's values would pass for this one's.
+            Err(error) if error.is_absent() && !self.root.is_system() => {
+                Ok(Identity { boot: "unknown".to_owned(), machine: None })
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Where the worker that writes may run: not on CPUs that are kept for an application.

@@ -79,6 +79,14 @@ impl fmt::Display for ProfileMistakes {
 }
 
 impl Error {
+    /// The error of a record that could not be written although knobs were: without the assurance that none was.
+    pub(crate) fn unrecorded(&self) -> String {
+        match self {
+            Self::State { path, doing, cause } => format!("{path}: cannot {doing}: {cause}"),
+            other => other.to_string(),
+        }
+    }
+
     /// A failure of the state directory: a matter of rights, or of the file system.
     pub(crate) fn state(path: impl fmt::Display, doing: &'static str, cause: impl Into<io::Error>) -> Self {
         let (path, cause) = (path.to_string(), cause.into());

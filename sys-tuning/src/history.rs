@@ -60,6 +60,9 @@ impl Engine {
                 is_live: is_this_boot && live.contains(&begin.id),
             }
         });
-        Ok(History { transactions: past.collect(), damage: book.contents.damage.clone() })
+        Ok(History {
+            transactions: past.collect(),
+            damage: self.damage(&book).map(|error| error.to_string()),
+        })
     }
 }

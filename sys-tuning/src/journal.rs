@@ -13,6 +13,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, OFlag, fallocate};
@@ -219,9 +220,9 @@ fn later_version(bytes: &[u8]) -> Option<String> {
 }
 
 /// The damage as an error.
-pub(crate) fn damaged(dir: &StateDir, damage: &str) -> Error {
+pub(crate) fn damaged(dir: &Path, damage: &str) -> Error {
     Error::Integrity {
-        path: dir.display(NAME),
+        path: dir.join(NAME).display().to_string(),
         problem: format!("{damage}; originals may be missing"),
         remedy: "`quell tune rollback --force` restores from every intact record; then move the file away",
     }

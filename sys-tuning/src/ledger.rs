@@ -66,7 +66,7 @@ const FOLDED: u64 = 0;
 /// How far to go back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RollbackTo {
-    /// Undo the last apply that is not undone.
+    /// Undo the last apply of which something is in effect.
     Last,
     /// Undo everything after this transaction: the state it left.
     Id(u64),
@@ -185,11 +185,14 @@ impl Ledger {
             None if entry.to.as_ref() == Some(&entry.from) => {} // there was nothing to write
             None => line.ours.push(possible(entry)),
             Some(now) if Some(now) == entry.to.as_ref() => {
-                let first = line.layers.iter().position(|layer| undoes.contains(&layer.id));
-                if let Some(first) = first {
-                    line.ours = line.layers[first].ours_before.clone();
+                match line.layers.iter().position(|layer| undoes.contains(&layer.id)) {
+                    // Layers above it that were left earlier (they were somebody else's then) are gone with it.
+                    Some(first) => {
+                        line.ours = line.layers[first].ours_before.clone();
+                        line.layers.truncate(first);
+                    }
+                    None => line.ours = vec![Ours::Value(now.clone())], // left of a damaged journal
                 }
-                line.layers.retain(|layer| !undoes.contains(&layer.id));
             }
             Some(now) if *now != entry.from => line.ours = vec![Ours::Value(now.clone())],
             Some(_) => {}
@@ -219,30 +222,57 @@ impl Ledger {
         self.transactions.iter().find(|transaction| transaction.begin.id == last)
     }
 
+    /// The transactions of which something stands in the kernel: applies that are not undone, and what roll-backs had to
+    /// leave of others.
+    fn in_effect(&self) -> BTreeSet<u64> {
+        self.lines.values().flat_map(|line| line.layers.iter().map(|layer| layer.id)).collect()
+    }
+
+    /// The applies not among `undone` of which something stands in the kernel, oldest first.
+    pub fn remaining(&self, undone: &[u64]) -> Vec<u64> {
+        let in_effect = self.in_effect();
+        self.live().into_iter().filter(|id| in_effect.contains(id) && !undone.contains(id)).collect()
+    }
+
+    /// Whether the cell is as it is because of an apply that is not undone.
+    pub fn is_live(&self, line: &Line) -> bool {
+        let live = self.live();
+        line.layers.iter().any(|layer| live.contains(&layer.id))
+    }
+
     /// The cells to put back, in the order to do it, and the transactions that are undone by it.
     ///
     /// # Errors
     /// [`Error::NoSuchTransaction`].
-    pub fn undo(&self, to: RollbackTo) -> Result<(Vec<Undo>, Vec<u64>), Error> {
-        let live = self.live();
+    pub fn undo(&self, to: RollbackTo, force: bool) -> Result<(Vec<Undo>, Vec<u64>), Error> {
+        // What an earlier roll-back could not put back is in effect, though its transaction is undone.
+        let all: BTreeSet<u64> = self.live().into_iter().chain(self.in_effect()).collect();
         let undoes: Vec<u64> = match to {
-            RollbackTo::Last => live.last().copied().into_iter().collect(),
-            // What an earlier roll-back could not put back is among the layers, though its transaction is undone.
-            RollbackTo::Baseline => {
-                let layers = self.lines.values().flat_map(|line| line.layers.iter().map(|layer| layer.id));
-                live.into_iter().chain(layers).collect::<BTreeSet<u64>>().into_iter().collect()
+            RollbackTo::Last => {
+                let last = self.last_in_effect(force);
+                all.into_iter().filter(|id| last.is_some_and(|last| *id >= last)).collect()
             }
+            RollbackTo::Baseline => all.into_iter().collect(),
             RollbackTo::Id(id) if self.transactions.iter().any(|known| known.begin.id == id) => {
-                live.into_iter().filter(|other| *other > id).collect()
+                all.into_iter().filter(|other| *other > id).collect()
             }
             RollbackTo::Id(id) => return Err(Error::NoSuchTransaction { id, known: self.known_ids() }),
         };
-        let everything = to == RollbackTo::Baseline;
         let mut undos: Vec<Undo> =
-            self.lines.iter().filter_map(|(target, line)| line.undo(target, &undoes, everything)).collect();
+            self.lines.iter().filter_map(|(target, line)| line.undo(target, &undoes)).collect();
         // A side effect is put right after the neighbours whose writing causes it.
         undos.sort_by_key(|undo| (undo.line.is_side_effect, std::cmp::Reverse(undo.line.sequence)));
         Ok((undos, undoes))
+    }
+
+    /// Where a step back leads to: before the last apply that has something in effect, since undoing one that has nothing
+    /// would look like a step and be none. What was left to somebody else does not bar the way, unless it is to be forced.
+    fn last_in_effect(&self, force: bool) -> Option<u64> {
+        let in_effect = self.in_effect();
+        let left = in_effect.last().copied();
+        let last = self.remaining(&[]).pop();
+        let last = if force { left.max(last) } else { last.or(left) };
+        last.or_else(|| self.live().pop())
     }
 
     fn known_ids(&self) -> String {
@@ -254,15 +284,20 @@ impl Ledger {
     /// `bytes_max` holds, those before them folded into one record.
     pub fn folded(&self, records: &[Record], bytes_max: u64) -> Vec<Record> {
         let (kept_from, mut bytes) = (self.history.len().saturating_sub(HISTORY_KEPT), 0);
-        let kept: BTreeSet<u64> = self.history[kept_from..]
-            .iter()
-            .rev()
-            .take_while(|transaction| {
-                bytes += transaction.bytes();
-                bytes <= bytes_max / 2
-            })
-            .map(|transaction| transaction.begin.id)
-            .collect();
+        let newest = self.history[kept_from..].iter().rev().take_while(|transaction| {
+            bytes += transaction.bytes();
+            bytes <= bytes_max / 2
+        });
+        let mut kept: Vec<&Transaction> = newest.collect(); // newest first
+        // A roll-back is folded with what it undoes: alone it could not say which layer it took away.
+        let reaches_back = |kept: &[&Transaction]| {
+            let ids: BTreeSet<u64> = kept.iter().map(|one| one.begin.id).collect();
+            kept.iter().position(|one| one.begin.undoes.iter().any(|id| !ids.contains(id)))
+        };
+        while let Some(index) = reaches_back(&kept) {
+            kept.truncate(index);
+        }
+        let kept: BTreeSet<u64> = kept.iter().map(|transaction| transaction.begin.id).collect();
         let is_kept = |record: &&Record| match record {
             Record::Begin(begin) => kept.contains(&begin.id),
             Record::End(end) => kept.contains(&end.id),
@@ -303,13 +338,14 @@ fn possible(entry: &Entry) -> Ours {
 }
 
 impl Transaction {
-    /// Whether it is an apply that left something: not one that was taken back at once, and whole.
+    /// Whether it is an apply that counts: not one that failed, or was taken back at once, and left nothing.
     fn stands(&self) -> bool {
-        let is_original = |(result, entry): (&EntryResult, &Entry)| result.now.as_ref() == Some(&entry.from);
-        let taken_back = self.end.as_ref().is_some_and(|end| {
-            end.outcome == Outcome::RolledBack && end.results.iter().zip(&self.begin.changes).all(is_original)
+        let came_to_nothing = self.end.as_ref().is_some_and(|end| {
+            let is_original = |(index, entry): (usize, &Entry)| end.left(index) == Some(&entry.from);
+            matches!(end.outcome, Outcome::RolledBack | Outcome::Failed)
+                && self.begin.changes.iter().enumerate().all(is_original)
         });
-        self.begin.what == What::Apply && !taken_back
+        self.begin.what == What::Apply && !came_to_nothing
     }
 
     fn bytes(&self) -> u64 {
@@ -340,8 +376,8 @@ impl Line {
         }
     }
 
-    fn undo(&self, target: &Target, undoes: &[u64], everything: bool) -> Option<Undo> {
-        let layer = self.layers.iter().find(|layer| everything || undoes.contains(&layer.id))?;
+    fn undo(&self, target: &Target, undoes: &[u64]) -> Option<Undo> {
+        let layer = self.layers.iter().find(|layer| undoes.contains(&layer.id))?;
         Some(Undo {
             target: target.clone(),
             line: self.clone(),
@@ -374,7 +410,7 @@ mod tests {
     enum Event {
         /// We set these cells (those that differ), and are killed after so many writes, or not at all.
         Apply([Option<i64>; CELLS], Option<usize>),
-        Rollback(RollbackTo, Option<usize>),
+        Rollback(RollbackTo, bool, Option<usize>),
         /// Somebody else sets a cell.
         Foreign(usize, i64),
         /// Killed while the journal's record was being written: nothing of it counts.
@@ -410,7 +446,7 @@ mod tests {
                     let entries = entries.collect();
                     self.transact(What::Apply, Vec::new(), entries, *killed_after);
                 }
-                Event::Rollback(to, killed_after) => self.rollback(*to, *killed_after),
+                Event::Rollback(to, force, killed_after) => self.roll_back(*to, *force, *killed_after),
                 Event::Foreign(cell, value) => {
                     self.kernel[*cell] = *value;
                     self.foreign[*cell].push(*value);
@@ -421,14 +457,18 @@ mod tests {
         }
 
         fn rollback(&mut self, to: RollbackTo, killed_after: Option<usize>) {
-            let (undos, undoes) = self.ledger().undo(to).unwrap();
+            self.roll_back(to, false, killed_after);
+        }
+
+        fn roll_back(&mut self, to: RollbackTo, force: bool, killed_after: Option<usize>) {
+            let (undos, undoes) = self.ledger().undo(to, force).unwrap();
             let cell = Cell::plain("/f", Form::Number);
             let mut entries = Vec::new();
             for undo in undos {
                 let index: usize = undo.target.attribute.parse().unwrap();
                 let now = self.kernel[index];
                 let reading = Reading::Value { text: now.to_string(), raw: Vec::new() };
-                if now.to_string() == undo.to || undo.line.is_ours(&cell, &reading) {
+                if force || now.to_string() == undo.to || undo.line.is_ours(&cell, &reading) {
                     entries.push(entry(index, now, undo.to.parse().unwrap()));
                 }
             }
@@ -468,6 +508,14 @@ mod tests {
         }
     }
 
+    /// Whether the line takes what stands in its cell for ours, or for what it goes back to.
+    fn knows(line: &Line, target: &Target, kernel: [i64; CELLS]) -> bool {
+        let now = kernel[target.attribute.parse::<usize>().unwrap()].to_string();
+        let reading = Reading::Value { text: now.clone(), raw: Vec::new() };
+        line.layers.first().is_some_and(|layer| layer.from == now)
+            || line.is_ours(&Cell::plain("/f", Form::Number), &reading)
+    }
+
     fn killed() -> impl Strategy<Value = Option<usize>> {
         prop_oneof![3 => Just(None), 1 => (0..=CELLS).prop_map(Some)]
     }
@@ -479,7 +527,7 @@ mod tests {
         prop_oneof![
             4 => (prop::array::uniform3(value), killed())
                 .prop_map(|(values, killed)| Event::Apply(values, killed)),
-            2 => (back, killed()).prop_map(|(to, killed)| Event::Rollback(to, killed)),
+            2 => (back, any::<bool>(), killed()).prop_map(|(to, force, killed)| Event::Rollback(to, force, killed)),
             1 => Just(Event::Torn),
         ]
     }
@@ -507,17 +555,38 @@ mod tests {
 
         /// Folding the journal's older part into one record changes nothing about that.
         #[test]
-        fn folding_loses_nothing(events in prop::collection::vec(ours(), 0..12), folded_at in 0usize..12) {
+        fn folding_loses_nothing(
+            events in prop::collection::vec(ours(), 0..12),
+            folded_at in prop::collection::vec(0usize..12, 1..3),
+            room in 0u64..12_000,
+        ) {
             let mut model = Model::new();
             for (index, event) in events.iter().enumerate() {
-                if index == folded_at {
-                    // Nothing is kept as it was: the strictest folding there is.
-                    model.records = vec![Record::Ledger(model.ledger().fold(100))];
+                if folded_at.contains(&index) {
+                    model.records = model.ledger().folded(&model.records, room);
+                    let (now, ledger) = (model.kernel, model.ledger());
+                    prop_assert!(ledger.lines.iter().all(|(target, line)| knows(line, target, now)));
                 }
                 model.step(event);
             }
             model.rollback(RollbackTo::Baseline, None);
             prop_assert_eq!(model.kernel, INITIAL);
+        }
+
+        /// What we wrote last is never taken for somebody else's, and a cell that is back is forgotten.
+        #[test]
+        fn our_own_values_are_known(events in prop::collection::vec(anybody(), 0..14)) {
+            let mut model = Model::new();
+            for event in &events {
+                model.step(event);
+                let (now, ledger) = (model.kernel, model.ledger());
+                for (target, line) in &ledger.lines {
+                    let is_foreign = model.is_foreign[target.attribute.parse::<usize>().unwrap()];
+                    prop_assert!(is_foreign || knows(line, target, now), "{:?}: {:?}", target, line);
+                }
+            }
+            model.roll_back(RollbackTo::Baseline, true, None);
+            prop_assert!(model.ledger().lines.is_empty(), "force leaves nothing behind");
         }
 
         /// With others at work: what somebody set last is left alone, and no value of ours stays.

@@ -104,6 +104,13 @@ pub(crate) struct End {
     pub results: Vec<EntryResult>,
 }
 
+impl End {
+    /// What stood in the cell of the `begin`'s entry `index` when it was over, as far as that is known.
+    pub fn left(&self, index: usize) -> Option<&String> {
+        self.results.get(index)?.now.as_ref()
+    }
+}
+
 /// How a transaction ended as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -9,8 +9,8 @@ use crate::Error;
 use crate::cell::{ABSENT, Cell, Form, Reading, Step};
 use crate::engine::{Engine, Locked};
 use crate::facts::Facts;
-use crate::journal::{Journal, damaged};
-use crate::ledger::{RollbackTo, Undo};
+use crate::journal::Journal;
+use crate::ledger::{Ledger, RollbackTo, Undo};
 use crate::record::{Begin, Entry, Outcome, Record, Target, What};
 use crate::registry::{self, Knob};
 use crate::status::Status;
@@ -35,6 +35,8 @@ pub struct RolledBack {
     pub id: Option<u64>,
     /// The transactions it undid.
     pub undone: Vec<u64>,
+    /// The applies before them that are still in effect.
+    pub remaining: Vec<u64>,
     /// One a cell.
     pub changes: Vec<Restored>,
     /// As a whole.
@@ -72,14 +74,15 @@ impl Engine {
     /// cannot be put back is a row of the result, not an error.
     pub fn rollback(&self, options: &RollbackOptions) -> Result<RolledBack, Error> {
         if !self.has_state()? {
+            Ledger::default().undo(options.to, options.force)?;
             return Ok(RolledBack::nothing(None));
         }
         let locked = self.locked()?;
         let damage = locked.book.contents.damage.clone();
-        if let Some(damage) = damage.as_ref().filter(|_| !options.force) {
-            return Err(damaged(&locked.dir, damage));
+        if let Some(damaged) = self.damage(&locked.book).filter(|_| !options.force) {
+            return Err(damaged);
         }
-        let (undos, undoes) = locked.book.ledger.undo(options.to)?;
+        let (undos, undoes) = locked.book.ledger.undo(options.to, options.force)?;
         if undos.is_empty() && undoes.is_empty() {
             return Ok(RolledBack::nothing(damage));
         }
@@ -93,7 +96,7 @@ impl Engine {
     /// As [`Engine::rollback`], without the lock.
     pub fn rollback_steps(&self, options: &RollbackOptions) -> Result<Vec<Step>, Error> {
         let book = self.book()?;
-        let (undos, _) = book.ledger.undo(options.to)?;
+        let (undos, _) = book.ledger.undo(options.to, options.force)?;
         let (decided, _) = self.decide(undos, options.force);
         let mut steps = Vec::new();
         for decided in &decided {
@@ -164,10 +167,11 @@ impl Engine {
             .and_then(|mut journal| record_at_any_price(&mut journal, &end(&begin, result, &recorded), true));
         RolledBack {
             id: ended.is_ok().then_some(begin.id),
+            remaining: locked.book.ledger.remaining(&undoes),
             undone: undoes,
             changes: rows,
             result,
-            unrecorded: ended.err().map(|error| error.to_string()),
+            unrecorded: ended.err().map(|error| error.unrecorded()),
             damage: None,
         }
     }
@@ -176,8 +180,8 @@ impl Engine {
     /// journal says needs no further record, and a full disk must not keep a host from its originals.
     fn begin<'l>(&self, locked: &'l Locked, begin: &Begin) -> Result<Journal<'l>, Error> {
         let machine = locked.book.identity.machine.as_deref();
-        if let Some(damage) = &locked.book.contents.damage {
-            return Err(damaged(&locked.dir, damage)); // it is kept as it is, for whoever looks into it
+        if let Some(damaged) = self.damage(&locked.book) {
+            return Err(damaged); // it is kept as it is, for whoever looks into it
         }
         let mut journal = Journal::new(&locked.dir, &locked.book.contents, machine, self.journal_bytes_max)?;
         let record = Record::Begin(begin.clone());
@@ -422,6 +426,7 @@ impl RolledBack {
         Self {
             id: None,
             undone: Vec::new(),
+            remaining: Vec::new(),
             changes: Vec::new(),
             result: Outcome::Done,
             unrecorded: None,

@@ -29,6 +29,9 @@ impl StateDir {
         match nix::fcntl::open(path, OFlag::O_RDONLY | DIR_FLAGS, Mode::empty()) {
             Ok(fd) => Self::checked(path, fd).map(Some),
             Err(Errno::ENOENT) => Ok(None),
+            Err(Errno::ENOTDIR | Errno::ELOOP) if path.is_symlink() => {
+                Err(untrusted(path, "is a symbolic link"))
+            }
             Err(errno) => Err(Error::state(path.display(), "open the state directory", errno)),
         }
     }

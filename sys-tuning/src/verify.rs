@@ -91,10 +91,13 @@ impl Engine {
     pub fn verify(&self, profile: &Profile) -> Result<Verified, Error> {
         let survey = Survey::take(&self.root, profile)?;
         let mut notes = Vec::new();
-        let ledger = self.book().map(|book| book.ledger).unwrap_or_else(|error| {
-            notes.push(format!("the journal was not used, so that drift shows as not applied: {error}"));
-            Ledger::default()
-        });
+        let book = self.book();
+        let trouble = match &book {
+            Ok(book) => self.damage(book).map(|damaged| damaged.to_string()),
+            Err(error) => Some(error.to_string()),
+        };
+        notes.extend(trouble.map(|why| format!("drift may show as not applied: {why}")));
+        let ledger = book.map(|book| book.ledger).unwrap_or_default();
         let skipped = survey.draft.skipped.into_iter().map(skipped);
         let dangers = survey.draft.dangers.into_iter().filter(|danger| danger.knob != "cpus").map(|danger| {
             let fix = Some("change the profile".to_owned());
