@@ -80,7 +80,14 @@ fn plan(options: &Tune, profile: &str, script: bool) -> Result<Exit, Failure> {
         let document = plan_document(&plan);
         show(options, || document.to_json(), || text::plan(&document, &output::style()))?;
     }
-    Ok(if plan.changes.is_empty() { Exit::Yes } else { Exit::Pending })
+    let in_the_way = !plan.dangers.is_empty()
+        || !plan.unreadable.is_empty()
+        || plan.skipped.iter().any(|skipped| skipped.status.is_trouble());
+    Ok(match (plan.changes.is_empty(), in_the_way) {
+        (false, _) => Exit::Pending,
+        (true, true) => Exit::No, // nothing would change, and the host is not as the profile wants it
+        (true, false) => Exit::Yes,
+    })
 }
 
 fn apply_profile(options: &Tune, profile: &str, apply: &ApplyOptions) -> Result<Exit, Failure> {
@@ -124,8 +131,17 @@ fn roll_back(options: &Tune, rollback: &RollbackOptions, script: bool) -> Result
     let rolled_back = engine.rollback(rollback)?;
     let document = rollback_document(&rolled_back, rollback.to, engine.root().write_count());
     show(options, || document.to_json(), || text::rollback(&document, &output::style()))?;
-    for note in [&rolled_back.unrecorded, &rolled_back.damage].into_iter().flatten() {
-        output::tell(&format!("quell: {note}"));
+    match (&rolled_back.unrecorded, &rolled_back.damage) {
+        (Some(why), _) => output::tell(&format!("quell: this is not in the journal: {why}")),
+        (None, Some(damage)) => output::tell(&format!("quell: the journal is damaged: {damage}")),
+        (None, None) => {}
+    }
+    if let [.., last] = rolled_back.remaining.as_slice() {
+        let (count, flags) = (rolled_back.remaining.len(), elsewhere(options));
+        output::tell(&format!(
+            "quell: transaction {last} is still in effect ({count} in all); `quell tune rollback{flags}` undoes it, \
+             with --to baseline everything"
+        ));
     }
     Ok(match rolled_back.result {
         Outcome::Done | Outcome::RolledBack => Exit::Yes,
@@ -140,7 +156,9 @@ fn drift(options: &Tune) -> Result<Exit, Failure> {
     show(options, || document.to_json(), || text::drift(&document, &output::style()))?;
     if let Some(id) = drift.interrupted {
         output::tell(&format!(
-            "quell: transaction {id} was interrupted; `quell tune rollback` undoes what it did"
+            "quell: transaction {id} has not ended: it is under way, or was interrupted, and then \
+             `quell tune rollback{}` undoes what it did",
+            elsewhere(options)
         ));
     }
     Ok(if drift.drifted.is_empty() && drift.interrupted.is_none() { Exit::Yes } else { Exit::No })
@@ -225,12 +243,26 @@ fn plan_document(plan: &Plan) -> PlanDocument {
     PlanDocument {
         profile: plan.profile.clone(),
         changes: plan.changes.iter().map(change).collect(),
-        skipped: plan.skipped.iter().map(skipped).collect(),
+        skipped: left_alone(&plan.skipped, plan),
         contradictions: plan.contradictions.iter().map(contradiction).collect(),
         dangers: plan.dangers.iter().map(danger).collect(),
         reboot_required: plan.reboot_required,
         ..PlanDocument::default()
     }
+}
+
+/// What is not tried, and what could not even be read, so that it may lack changes.
+fn left_alone(list: &[sys_tuning::Skipped], plan: &Plan) -> Vec<Skipped> {
+    let unreadable = plan.unreadable.iter().map(|what| {
+        let (knob, reason) = what.split_once(": ").unwrap_or(("", what));
+        Skipped {
+            knob: knob.to_owned(),
+            status: Status::Failed.to_string(),
+            reason: given(reason),
+            ..Skipped::default()
+        }
+    });
+    list.iter().map(skipped).chain(unreadable).collect()
 }
 
 fn skipped(skipped: &sys_tuning::Skipped) -> Skipped {
@@ -257,6 +289,7 @@ fn apply_document(options: &Tune, plan: &Plan, applied: &Applied, writes: u64) -
         id: applied.id.map(|id| id.to_string()),
         profile: applied.profile.clone(),
         changes: applied.changes.iter().map(change).collect(),
+        skipped: left_alone(&applied.skipped, plan),
         result: outcome(applied.result, if applied.id.is_some() { "applied" } else { "unchanged" })
             .to_owned(),
         writes,
@@ -341,8 +374,11 @@ fn rollback_document(rolled_back: &RolledBack, to: RollbackTo, writes: u64) -> R
             RollbackTo::Baseline => "baseline".to_owned(),
         }),
         changes: rolled_back.changes.iter().map(change).collect(),
-        result: outcome(rolled_back.result, if rolled_back.id.is_some() { "restored" } else { "unchanged" })
-            .to_owned(),
+        result: outcome(
+            rolled_back.result,
+            if rolled_back.changes.is_empty() { "unchanged" } else { "restored" },
+        )
+        .to_owned(),
         writes,
         ..RollbackDocument::default()
     }
