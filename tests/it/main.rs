@@ -23,4 +23,5 @@ mod help;
 mod readers;
 mod socket;
 mod stall;
+mod tune;
 mod up;
