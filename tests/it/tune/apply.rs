@@ -134,11 +134,11 @@ fn a_foreign_value_that_was_applied_over_is_a_step_of_its_own() {
 
 const BOTH: &str = "'mem.swap' = { swappiness = 10 }\n'iso.hung' = { timeout_secs = 600 }";
 
-/// The command with a real attribute in one knob's place, which refuses the 600 that the profile wants there: it is the
-/// kernel's swappiness, which ends at 200.
+/// The command with a real attribute in one knob's place, which refuses the 600 that the profile wants there: the kernel
+/// knows three kinds of overcommitting memory.
 fn refusing(tuned: &Tuned, quell: &Quell) -> Quell {
     let file = tuned.host.path().join(&HUNG[1..]);
-    let script = format!("mount --bind /proc/sys/vm/swappiness {} && exec \"$@\"", file.display());
+    let script = format!("mount --bind /proc/sys/vm/overcommit_memory {} && exec \"$@\"", file.display());
     quell.under([
         "unshare".to_owned(),
         "-m".to_owned(),
