@@ -79,6 +79,10 @@ impl Engine {
             return Err(damaged);
         }
         let prepared = self.prepare(plan, &locked);
+        if options.atomic {
+            let failed = prepared.settled.iter().filter(|row| row.status == Status::Failed);
+            refuse(failed.map(|row| format!("{}: {} (--atomic)", row.knob, row.reason)).collect())?;
+        }
         if prepared.items.is_empty() && is_known(plan, &locked) {
             return Ok(Applied::of(plan, None, prepared.settled, Outcome::Done));
         }
@@ -220,9 +224,7 @@ fn check(plan: &Plan, options: &ApplyOptions) -> Result<(), Error> {
         refusals.extend(failed.map(|skipped| format!("{}: {} (--atomic)", skipped.knob, skipped.reason)));
         refusals.extend(plan.unreadable.iter().map(|what| format!("{what} (--atomic)")));
     }
-    if !refusals.is_empty() {
-        return Err(Error::Refused(refusals));
-    }
+    refuse(refusals)?;
     match plan.changes.iter().find(|change| change.planned.needs_rights) {
         Some(change) => Err(Error::Permission {
             what: change.planned.cell.path.clone(),
@@ -230,6 +232,10 @@ fn check(plan: &Plan, options: &ApplyOptions) -> Result<(), Error> {
         }),
         None => Ok(()),
     }
+}
+
+fn refuse(reasons: Vec<String>) -> Result<(), Error> {
+    if reasons.is_empty() { Ok(()) } else { Err(Error::Refused(reasons)) }
 }
 
 fn begin(plan: &Plan, locked: &Locked) -> Begin {

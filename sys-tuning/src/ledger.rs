@@ -149,7 +149,22 @@ impl Ledger {
                 What::Rollback => self.restored(&transaction.begin.undoes, entry, result),
             }
         }
+        if end.is_some() {
+            transaction.begin.holds.iter().for_each(|hold| self.found(hold));
+        }
         self.transactions.push(transaction);
+    }
+
+    /// A later apply found a cell as it wants it: of an interrupted change to that value it is now known how it ended.
+    fn found(&mut self, hold: &Hold) {
+        let Some(line) = self.lines.get_mut(&hold.target) else { return };
+        let is_ours = |ours: &Ours| match ours {
+            Ours::Value(value) | Ours::Between { to: value, .. } => *value == hold.value,
+            Ours::Anything => false,
+        };
+        if line.ours.iter().any(is_ours) {
+            line.ours = vec![Ours::Value(hold.value.clone())];
+        }
     }
 
     /// A cell was to be changed.

@@ -79,7 +79,7 @@ impl Engine {
             Done::Blocked => Verdict::new(Status::Blocked, self.culprit(), None),
             Done::NotTried => Verdict::new(
                 Status::Failed,
-                "not tried: an earlier change failed",
+                "not tried: an earlier change failed, or no thread could be had",
                 Some(item.entry.from.clone()),
             ),
         }

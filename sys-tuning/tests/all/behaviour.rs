@@ -517,12 +517,17 @@ fn a_torn_tail_is_cut_off_and_nothing_is_lost() {
     apply(&engine, "[knobs]\n'mem.swap' = { swappiness = 10 }").unwrap();
     let path = machine.state().join("journal");
     let mut text = fs::read_to_string(&path).unwrap();
+    // Longer than what is appended next, which therefore cannot hide it.
     text.push_str("q1 1234abcd 0000");
+    text.push_str(&"x".repeat(50_000));
     crate::tree::write(&path, &text);
     apply(&engine, "[knobs]\n'mem.swap' = { swappiness = 20 }").unwrap();
     back(&engine, RollbackTo::Baseline, false).unwrap();
     assert!(machine.snapshot() == before);
-    assert!(!fs::read_to_string(&path).unwrap().contains("1234abcd"));
+    assert!(
+        !fs::read_to_string(&path).unwrap().contains("xxx"),
+        "the torn bytes are cut off, not written over"
+    );
 }
 
 #[test]

@@ -140,6 +140,25 @@ fn the_roll_back_after_a_kill_is_killed_too() {
 }
 
 #[test]
+fn after_a_kill_one_can_as_well_apply_again() {
+    let points = count(&[], "apply");
+    let mut runs = 0;
+    for point in (1..=points).step_by(usize::try_from(stride(41)).unwrap()) {
+        let (machine, profile, original) = prepared(&[]);
+        let (root, state) = (machine.root(), machine.state());
+        killer::run(&mut helper::command(&root, &state, "apply", &profile), point);
+        let applied = helper::run(&root, &state, "apply", &profile);
+        let drift = machine.engine().drift().unwrap();
+        let settled = drift.drifted.is_empty() && drift.interrupted.is_none();
+        let back = helper::run(&root, &state, "rollback", &profile);
+        let is_fine = (applied, back) == (0, 0) && settled && machine.snapshot() == original;
+        assert!(is_fine, "point {point}: {applied}, {back}, {drift:#?}");
+        runs += 1;
+    }
+    println!("apply killed, applied again, rolled back: {runs} runs, 0 wrong");
+}
+
+#[test]
 fn the_harness_catches_an_engine_that_journals_too_late() {
     let tally = enumerate(&[], "apply-mutant", 29);
     println!("seeded bug: {} points, {} killed, {} wrong", tally.points, tally.killed, tally.wrong);

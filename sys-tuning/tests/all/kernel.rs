@@ -202,14 +202,18 @@ fn a_hundred_random_kills_lose_no_original() {
 #[test]
 fn a_ratio_of_zero_comes_back_from_bytes() {
     let Some(bench) = Bench::new("a_ratio_of_zero") else { return };
-    // Writing 0 over 0 would leave the bytes in force: the kernel zeroes the partner only when the value changes.
-    Root::system().write("/proc/sys/vm/dirty_background_ratio", "0").unwrap();
-    let zero = snapshot();
-    let applied = bench.apply("[knobs]\n'mem.dirty' = { background_bytes = 268435456 }");
-    assert_eq!(applied.result, Outcome::Done, "{applied:#?}");
-    assert_eq!(read("/proc/sys/vm/dirty_background_bytes"), "268435456");
-    assert_eq!(bench.back().result, Outcome::Done);
-    assert_eq!(snapshot(), zero);
+    for (limit, ratio) in [("bytes", "dirty_ratio"), ("background_bytes", "dirty_background_ratio")] {
+        // Of dirty_ratio, writing 0 over 0 leaves the bytes in force: the partner is zeroed only when the value changes.
+        Root::system().write(&format!("/proc/sys/vm/{ratio}"), "0").unwrap();
+        let zero = snapshot();
+        let applied = bench.apply(&format!("[knobs]\n'mem.dirty' = {{ {limit} = 268435456 }}"));
+        assert_eq!(applied.result, Outcome::Done, "{applied:#?}");
+        assert_eq!(read(&format!("/proc/sys/vm/dirty_{limit}")), "268435456");
+        assert_eq!(bench.back().result, Outcome::Done);
+        assert_eq!(snapshot(), zero);
+        bench.put_right();
+    }
+    bench.assert_as_before();
 }
 
 #[test]
