@@ -184,7 +184,7 @@ pub struct ChannelReport {
     /// Samples longer than the histogram's range; above zero the quantiles are degraded.
     #[serde(default)]
     pub overflow: u64,
-    /// Measurements that were due in the window, where the probe has a pace.
+    /// Measurements that were due since the agent began, where the probe has a pace.
     #[serde(default)]
     pub scheduled: Option<u64>,
     /// Those of them that came too late to be made and were recorded with the latency they would have had.

@@ -207,8 +207,8 @@ fn evidence(page: &mut Page, channels: &[ChannelReport]) {
         ("channel", Column::Flex),
         ("cpu", Column::Right),
         ("floor", Column::Right),
-        ("due", Column::Right),
-        ("late", Column::Right),
+        ("due so far", Column::Right),
+        ("missed so far", Column::Right),
         ("p99, 95 % sure", Column::Left),
         ("max so far", Column::Right),
     ]);
