@@ -202,15 +202,15 @@ fn evidence(page: &mut Page, channels: &[ChannelReport]) {
     if channels.is_empty() {
         return;
     }
-    page.heading("Behind these figures");
+    page.heading("Behind these figures (due, missed and max since the start)");
     let mut table = Table::new([
         ("channel", Column::Flex),
         ("cpu", Column::Right),
         ("floor", Column::Right),
-        ("due so far", Column::Right),
-        ("missed so far", Column::Right),
+        ("due", Column::Right),
+        ("missed", Column::Right),
         ("p99, 95 % sure", Column::Left),
-        ("max so far", Column::Right),
+        ("max", Column::Right),
     ]);
     for channel in channels {
         let amount = |amount: Option<u64>| amount.map_or_else(absent, count);
