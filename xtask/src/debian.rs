@@ -27,6 +27,11 @@ pub const PACKAGES: &[Package] = &[
         programs: &["cyclictest", "oslat"],
         reason: "the peers our probes must agree with",
     },
+    Package {
+        name: "util-linux",
+        programs: &["setpriv", "unshare"],
+        reason: "runs a command without rights, or in a mount namespace of its own",
+    },
     Package { name: "strace", programs: &["strace"], reason: "kills a run at each of its system calls" },
 ];
 

@@ -45,7 +45,10 @@ fn exits(repo: &Repo) -> Vec<Finding> {
 /// A knob counts as tested where a test names its id.
 fn knobs(repo: &Repo) -> Vec<Finding> {
     let id = |line: &str| Some(line.trim().strip_prefix("id: \"")?.split_once('"')?.0.to_owned());
-    let tested = |id: &str| repo.rust().iter().any(|file| file.test_text().contains(&format!("\"{id}\"")));
+    // In Rust between double quotes, in the TOML of a profile between single ones.
+    let named =
+        |text: &str, id: &str| ['"', '\''].iter().any(|quote| text.contains(&format!("{quote}{id}{quote}")));
+    let tested = |id: &str| repo.rust().iter().any(|file| named(file.test_text(), id));
     let tables = repo.rust().iter().filter(|file| file.path.starts_with(KNOBS));
     let rows =
         tables.flat_map(|file| rows(repo, &file.path, id).into_iter().map(|row| (file.path.as_str(), row)));
