@@ -223,6 +223,24 @@ fn a_kernel_mounted_read_only_is_left_alone() {
     kernel.is_as_it_was();
 }
 
+/// Without it the originals of an earlier boot would pass for this one's.
+#[test]
+fn a_machine_that_does_not_tell_its_boot_is_not_tuned() {
+    if !(require_root() && require("unshare")) {
+        return;
+    }
+    let kernel = Kernel::new();
+    let profile = kernel.profile(&format!("'mem.swap' = {{ swappiness = {} }}", other(SWAPPINESS, 37, 38)));
+    let script = "mount -t tmpfs none /proc/sys/kernel/random && exec \"$@\"";
+    let run = |words: &[&str]| {
+        kernel.command(words.iter().copied()).under(["unshare", "-m", "sh", "-c", script, "sh"]).run()
+    };
+    run(&["plan", "--profile", &profile]).exits(Exit::Pending);
+    let refused = run(&["apply", "--profile", &profile]).exits(Exit::Failure);
+    refused.says_one_line(&["/proc/sys/kernel/random/boot_id"]);
+    kernel.is_as_it_was();
+}
+
 #[test]
 fn killed_on_the_kernel_and_put_back() {
     if !(require_root() && require("strace")) {
