@@ -2,7 +2,7 @@
 //!
 //! A cell speaks two languages. Outside, its value is one *canonical* text ("madvise", "0-1", "ratio 20") that plans,
 //! journals and results carry and that can be compared. Inside, it is what the kernel shows and takes, which are often
-//! not the same ("always [madvise] never" is taken back as "madvise"; a pair of files is one value, because writing one
+//! not the same (`always [madvise] never` is taken back as `madvise`; a pair of files is one value, because writing one
 //! zeroes the other). Text to write is rendered from a parsed value, never passed through, so a damaged or forged record
 //! cannot make the engine write anything but a well-formed value of the right kind. Cells are made by the registry alone.
 

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use crate::helper;
 use crate::killer::{self, Fate};
+use crate::process;
 use crate::tree::{Machine, PROFILE};
 
 /// What a run of the enumeration came to.
@@ -23,13 +23,13 @@ fn enumerate(before: &[&str], victim: &str, stride: u64) -> Tally {
     let mut tally = Tally { points: count(before, victim), ..Tally::default() };
     for point in (1..=tally.points).step_by(usize::try_from(stride).unwrap()) {
         let (machine, profile, original) = prepared(before);
-        let mut command = helper::command(&machine.root(), &machine.state(), victim, &profile);
+        let mut command = process::command(&machine.root(), &machine.state(), victim, &profile);
         // The order of two threads' calls may differ between runs, so that the last points may lie behind the end.
         if killer::run(&mut command, point) != Fate::Killed {
             continue;
         }
         tally.killed += 1;
-        let code = helper::run(&machine.root(), &machine.state(), "rollback", &profile);
+        let code = process::run(&machine.root(), &machine.state(), "rollback", &profile);
         let wrong = differences(&machine.snapshot(), &original);
         if code != 0 || !wrong.is_empty() {
             tally.wrong += 1;
@@ -57,14 +57,14 @@ fn prepared(before: &[&str]) -> (Machine, PathBuf, Files) {
     let original = machine.snapshot();
     let profile = machine.profile(PROFILE);
     for verb in before {
-        assert_eq!(helper::run(&machine.root(), &machine.state(), verb, &profile), 0, "{verb}");
+        assert_eq!(process::run(&machine.root(), &machine.state(), verb, &profile), 0, "{verb}");
     }
     (machine, profile, original)
 }
 
 fn count(before: &[&str], victim: &str) -> u64 {
     let (machine, profile, _) = prepared(before);
-    match killer::run(&mut helper::command(&machine.root(), &machine.state(), victim, &profile), 0) {
+    match killer::run(&mut process::command(&machine.root(), &machine.state(), victim, &profile), 0) {
         Fate::Exited(_, points) => points,
         Fate::Killed => unreachable!("nobody killed it"),
     }
@@ -126,12 +126,12 @@ fn the_roll_back_after_a_kill_is_killed_too() {
     for (index, first) in (1..=applies).step_by(step).enumerate() {
         let (machine, profile, original) = prepared(&[]);
         let (root, state) = (machine.root(), machine.state());
-        killer::run(&mut helper::command(&root, &state, "apply", &profile), first);
+        killer::run(&mut process::command(&root, &state, "apply", &profile), first);
         for nested in 0..3 {
             let second = 1 + (index as u64 * 131 + nested * 389) % rollbacks;
-            killer::run(&mut helper::command(&root, &state, "rollback", &profile), second);
+            killer::run(&mut process::command(&root, &state, "rollback", &profile), second);
         }
-        let code = helper::run(&root, &state, "rollback", &profile);
+        let code = process::run(&root, &state, "rollback", &profile);
         pairs += 1;
         wrong += u32::from(code != 0 || machine.snapshot() != original);
     }
@@ -146,11 +146,11 @@ fn after_a_kill_one_can_as_well_apply_again() {
     for point in (1..=points).step_by(usize::try_from(stride(41)).unwrap()) {
         let (machine, profile, original) = prepared(&[]);
         let (root, state) = (machine.root(), machine.state());
-        killer::run(&mut helper::command(&root, &state, "apply", &profile), point);
-        let applied = helper::run(&root, &state, "apply", &profile);
+        killer::run(&mut process::command(&root, &state, "apply", &profile), point);
+        let applied = process::run(&root, &state, "apply", &profile);
         let drift = machine.engine().drift().unwrap();
         let settled = drift.drifted.is_empty() && drift.interrupted.is_none();
-        let back = helper::run(&root, &state, "rollback", &profile);
+        let back = process::run(&root, &state, "rollback", &profile);
         let is_fine = (applied, back) == (0, 0) && settled && machine.snapshot() == original;
         assert!(is_fine, "point {point}: {applied}, {back}, {drift:#?}");
         runs += 1;

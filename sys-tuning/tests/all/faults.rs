@@ -9,7 +9,7 @@ use nix::sched::{CloneFlags, unshare};
 use sys_tuning::{ApplyOptions, Error, Outcome, Profile, RollbackOptions, RollbackTo, Status};
 
 use crate::tree::{Machine, PROFILE};
-use crate::{helper, is_root, may_run};
+use crate::{is_root, may_run, process};
 
 const NOW: ApplyOptions = ApplyOptions { atomic: false, accept_dangers: false, at: 0 };
 const BASELINE: RollbackOptions = RollbackOptions { to: RollbackTo::Baseline, force: false, at: 0 };
@@ -75,15 +75,16 @@ fn fail_once(victim: &str, call: &str, error: &str, nth: usize) -> Option<i32> {
     let profile = machine.profile(PROFILE);
     let (root, state, log) = (machine.root(), machine.state(), machine.root().with_extension("log"));
     if victim == "rollback" {
-        assert_eq!(helper::run(&root, &state, "apply", &profile), 0);
+        assert_eq!(process::run(&root, &state, "apply", &profile), 0);
     }
     let log_name = log.display().to_string();
     let (trace, inject) = (format!("trace={call}"), format!("inject={call}:error={error}:when={nth}"));
     let strace = ["strace", "-f", "-qq", "-o", &log_name, "-e", &trace, "-e", &inject];
     let program = std::env::current_exe().unwrap();
-    let code = helper::finish(&mut helper::command_under(&strace, &program, &root, &state, victim, &profile));
+    let code =
+        process::finish(&mut process::command_under(&strace, &program, &root, &state, victim, &profile));
     let halfway = machine.snapshot();
-    let undone = helper::run(&root, &state, "rollback", &profile);
+    let undone = process::run(&root, &state, "rollback", &profile);
     let lost = machine.snapshot() != before;
     assert!(undone == 0 && !lost, "{victim}: {call} {nth} {error}: {code}, then {undone}, lost: {lost}");
     // An error of the command as a whole says that nothing was written.
@@ -226,8 +227,8 @@ fn without_rights_one_can_look_and_is_told_what_is_missing() {
     crate::tree::write(&profile, "schema = \"quell.profile/1\"\n[knobs]\n'mem.swap' = { swappiness = 1 }\n");
     let nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
     let act = |state: &Path, verb: &str| {
-        let mut command = helper::command_under(&nobody, &program, Path::new("/"), state, verb, &profile);
-        helper::finish(&mut command)
+        let mut command = process::command_under(&nobody, &program, Path::new("/"), state, verb, &profile);
+        process::finish(&mut command)
     };
     let before = fs::read_to_string("/proc/sys/vm/swappiness").unwrap();
     let rooted = dir.path().join("state");

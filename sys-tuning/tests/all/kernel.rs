@@ -15,7 +15,7 @@ use sys_tuning::{
 
 use crate::killer::{self, Fate};
 use crate::tree::write;
-use crate::{helper, is_root, may_run};
+use crate::{is_root, may_run, process, suits};
 
 const NOW: ApplyOptions = ApplyOptions { atomic: false, accept_dangers: false, at: 0 };
 
@@ -178,18 +178,18 @@ fn a_hundred_random_kills_lose_no_original() {
         let state = bench.dir.path().join(format!("state-{kills}"));
         let victim = if dice.roll(2) == 0 { "apply" } else { "rollback" };
         if victim == "rollback" {
-            assert_eq!(helper::run(system, &state, "apply", &file), 0);
+            assert_eq!(process::run(system, &state, "apply", &file), 0);
         }
         // The first run of each kind only counts, and is undone below like the others.
         let point = points.get(victim).map_or(0, |points| 1 + dice.roll(*points));
-        match killer::run(&mut helper::command(system, &state, victim, &file), point) {
+        match killer::run(&mut process::command(system, &state, victim, &file), point) {
             Fate::Killed => kills += 1,
             Fate::Exited(code, count) => {
                 assert_eq!(code, 0, "{victim}");
                 points.insert(victim, count);
             }
         }
-        let code = helper::run(system, &state, "rollback", &file);
+        let code = process::run(system, &state, "rollback", &file);
         let is_back = snapshot() == bench.before;
         assert!(code == 0 && is_back, "seed {seed}: {victim} killed at {point}: {code}, {is_back}");
         restored += u32::from(point > 0);
@@ -220,7 +220,7 @@ fn a_ratio_of_zero_comes_back_from_bytes() {
 fn switching_huge_pages_off_and_back_restores_what_the_kernel_recomputes() {
     let Some(bench) = Bench::new("switching_huge_pages_off") else { return };
     let file = "/sys/kernel/mm/transparent_hugepage/enabled";
-    if !may_run("switching_huge_pages_off", "transparent huge pages", Path::new(file).exists()) {
+    if !suits("switching_huge_pages_off", "transparent huge pages", Path::new(file).exists()) {
         return;
     }
     let other = if read(file).contains("[never]") { "madvise" } else { "never" };
@@ -238,7 +238,7 @@ fn somebody_elses_reserve_survives_the_kernels_recomputation() {
     let enabled = "/sys/kernel/mm/transparent_hugepage/enabled";
     let reserve = "/proc/sys/vm/min_free_kbytes";
     let is_on = fs::read_to_string(enabled).is_ok_and(|text| !text.contains("[never]"));
-    if !may_run("somebody_elses_reserve", "transparent huge pages that are on", is_on) {
+    if !suits("somebody_elses_reserve", "transparent huge pages that are on", is_on) {
         return;
     }
     bench.apply("[knobs]\n'mem.thp' = { enabled = 'never' }");
@@ -273,7 +273,7 @@ fn interrupts_go_and_come_back() {
 fn a_group_is_made_and_removed_unless_it_is_in_use() {
     let Some(bench) = Bench::new("a_group_is_made_and_removed") else { return };
     let v1 = Path::new("/sys/fs/cgroup/cpuset/cpuset.cpus").exists();
-    if !may_run("a_group_is_made_and_removed", "a cgroup v1 cpuset hierarchy", v1) {
+    if !suits("a_group_is_made_and_removed", "a cgroup v1 cpuset hierarchy", v1) {
         return;
     }
     let text = "[knobs]\n'iso.cpuset1' = { group = 'quell-test', cpus = '0' }";
@@ -298,7 +298,7 @@ fn a_group_is_made_and_removed_unless_it_is_in_use() {
 fn a_group_that_somebody_changed_is_theirs() {
     let Some(bench) = Bench::new("a_group_that_somebody_changed") else { return };
     let v1 = Path::new("/sys/fs/cgroup/cpuset/cpuset.cpus").exists();
-    if !may_run("a_group_that_somebody_changed", "a cgroup v1 cpuset hierarchy and two CPUs", v1) {
+    if !suits("a_group_that_somebody_changed", "a cgroup v1 cpuset hierarchy and two CPUs", v1) {
         return;
     }
     bench.apply("[knobs]\n'iso.cpuset1' = { group = 'quell-test', cpus = '0' }");
@@ -315,7 +315,7 @@ fn a_partition_isolates_and_is_given_up_and_its_loss_is_seen() {
     let v2 =
         fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").is_ok_and(|text| text.contains("cpuset"));
     let online = host::cpus::Cpus::read(&root).unwrap().online;
-    if !may_run("a_partition_isolates", "cgroup v2 with cpusets, and three CPUs", v2 && online.count() > 2) {
+    if !suits("a_partition_isolates", "cgroup v2 with cpusets, and three CPUs", v2 && online.count() > 2) {
         return;
     }
     let cpu = online.iter().last().unwrap();
@@ -358,7 +358,7 @@ fn a_whole_shipped_profile_there_and_back() {
 fn pages_are_taken_and_given_back() {
     let Some(bench) = Bench::new("pages_are_taken_and_given_back") else { return };
     let pool = "/sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages";
-    if !may_run("pages_are_taken_and_given_back", "a pool of huge pages", Path::new(pool).exists()) {
+    if !suits("pages_are_taken_and_given_back", "a pool of huge pages", Path::new(pool).exists()) {
         return;
     }
     let held: u64 = read(pool).parse().unwrap();

@@ -21,7 +21,7 @@ pub enum Fate {
     Exited(i32, u64),
 }
 
-/// Runs a helper process and kills it at point `point`, counted from one; zero only counts.
+/// Runs a process and kills it at point `point`, counted from one; zero only counts.
 pub fn run(command: &mut Command, point: u64) -> Fate {
     let mut child = command.spawn().unwrap();
     let tid = announced_thread(&mut child);
@@ -37,7 +37,7 @@ pub fn run(command: &mut Command, point: u64) -> Fate {
     trace(process, point)
 }
 
-/// Waits until the helper stands at its start line, and learns which of its threads to trace.
+/// Waits until the process stands at its start line, and learns which of its threads to trace.
 fn announced_thread(child: &mut Child) -> Pid {
     let output = BufReader::new(child.stdout.take().unwrap());
     let line = output.lines().map(Result::unwrap).find(|line| line.starts_with("tid ")).unwrap();

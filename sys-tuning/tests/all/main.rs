@@ -1,6 +1,6 @@
 //! The engine as a whole: over a fake machine, killed at every system call, and on the real kernel.
 //!
-//! What needs root says that it was skipped, and fails instead when QUELL_REQUIRE is set.
+//! What needs root, strace or setpriv says that it was skipped without, and fails instead when QUELL_REQUIRE is set.
 
 #![expect(
     clippy::unwrap_used,
@@ -11,17 +11,23 @@
 mod behaviour;
 mod crash;
 mod faults;
-mod helper;
 mod kernel;
 mod killer;
+mod process;
 mod tree;
 
-/// Whether a test that needs more than every machine has may run; says that it was skipped when not.
+/// Whether a test that needs a right or a program may run; says that it was skipped when not.
 fn may_run(test: &str, needs: &str, has: bool) -> bool {
     assert!(
         has || std::env::var_os("QUELL_REQUIRE").is_none(),
         "{test} needs {needs}, and QUELL_REQUIRE is set"
     );
+    suits(test, needs, has)
+}
+
+/// Whether the machine is of the kind that a test is about; says that it was skipped when not. Nothing can be installed to
+/// change that, so QUELL_REQUIRE does not ask for it.
+fn suits(test: &str, needs: &str, has: bool) -> bool {
     if !has {
         println!("{test}: skipped, it needs {needs}");
     }

@@ -9,10 +9,10 @@ use crate::tree::FIRST;
 use host::Root;
 use sys_tuning::{ApplyOptions, Engine, Error, Outcome, Profile, RollbackOptions, RollbackTo, Status, Step};
 
-const ARGUMENTS: &str = "QUELL_TUNE_HELPER";
+const ARGUMENTS: &str = "QUELL_TUNE_COMMAND";
 const SEPARATOR: char = '\u{1f}';
 
-/// The command line of a helper process: `verb` on the tree `root` with its journal in `state`.
+/// The command line of a process: `verb` on the tree `root` with its journal in `state`.
 ///
 /// Its thread number comes first on its standard output, and it begins when a line comes on its standard input.
 pub fn command(root: &Path, state: &Path, verb: &str, profile: &Path) -> Command {
@@ -33,29 +33,29 @@ pub fn command_under(
     let words: Vec<&OsStr> = words.collect();
     let mut command = Command::new(words[0]);
     command.args(&words[1..]);
-    command.args(["helper::process", "--exact", "--nocapture", "--test-threads=1"]);
+    command.args(["process::body", "--exact", "--nocapture", "--test-threads=1"]);
     command.env(ARGUMENTS, arguments.join(&SEPARATOR.to_string()));
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     command
 }
 
-/// Runs a helper to its end; its exit code is that of the product.
+/// Runs one to its end; its exit code is that of the product.
 pub fn run(root: &Path, state: &Path, verb: &str, profile: &Path) -> i32 {
     finish(&mut command(root, state, verb, profile))
 }
 
-/// Runs a helper's command line to its end.
+/// Runs such a command line to its end.
 pub fn finish(command: &mut Command) -> i32 {
     use std::io::Write;
     let mut child = command.spawn().unwrap();
-    // A helper that died before its start line does not read it.
+    // One that died before its start line does not read it.
     let _ = child.stdin.take().unwrap().write_all(b"go\n");
     child.wait_with_output().unwrap().status.code().unwrap()
 }
 
-/// Not a test: what a helper process runs.
+/// Not a test: what a process runs.
 #[test]
-fn process() {
+fn body() {
     let Ok(arguments) = std::env::var(ARGUMENTS) else { return };
     let arguments: Vec<&str> = arguments.split(SEPARATOR).collect();
     let [root, state, verb, profile] = arguments.as_slice() else { panic!("{arguments:?}") };
