@@ -104,7 +104,11 @@ impl Bench {
     fn put_right(&self) {
         let root = Root::system();
         let _ = root.remove_dir(GROUP).or_else(|_| root.remove_dir(GROUP2));
-        if self.before.get(Path::new(CONTROLLERS)).is_some_and(|text| text.as_deref() == Some("\n")) {
+        if self
+            .before
+            .get(Path::new(CONTROLLERS))
+            .is_some_and(|text| text.as_deref().is_some_and(|text| text.trim().is_empty()))
+        {
             let _ = root.write(CONTROLLERS, "-cpuset");
         }
         for path in TOUCHED.iter().filter(|path| ![GROUP, GROUP2, CONTROLLERS].contains(*path)) {
