@@ -110,7 +110,11 @@ pub fn report(ground: &Ground, snapshot: &Snapshot, own: &Own, wanted: Wanted, w
         .channels
         .iter()
         .zip(&snapshot.channels)
-        .map(|(key, figures)| channel(ground, key, figures, snapshot, wanted))
+        .map(|(key, figures)| {
+            let mut channel = channel(ground, key, figures, snapshot, wanted);
+            channel.degraded.extend(moved(own, key.cpu));
+            channel
+        })
         .collect();
     let budgets: Vec<BudgetReport> =
         (0..snapshot.watches.len()).map(|index| budget(ground, snapshot, index, at)).collect();
@@ -207,6 +211,16 @@ fn degraded(histogram: &latency::Histogram, counted: &Counted) -> Vec<String> {
         reasons.push(format!("{} samples are beyond the histogram's range", histogram.overflow()));
     }
     reasons
+}
+
+/// A probe's thread that may run elsewhere now: a cpuset that shrinks, or a CPU that goes off line, moves it without a word
+/// to it, and what it measures is no longer its CPU.
+fn moved(own: &Own, cpu: CpuId) -> Option<String> {
+    let name = format!("probe-cpu{cpu}");
+    let allowed = &own.tasks.iter().find(|task| task.stat.name == name)?.allowed;
+    (*allowed != cpu.into()).then(|| {
+        format!("its thread was moved to CPU {allowed} (a cpuset, or CPU {cpu} went off line): these are figures of that")
+    })
 }
 
 fn budget(
@@ -384,4 +398,21 @@ fn notes(ground: &Ground, snapshot: &Snapshot) -> Vec<String> {
         notes.push(format!("{} changes of budgets were not told one by one", snapshot.lag.events_dropped));
     }
     notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_of_another_cpu_say_so() {
+        let mut own = Own::read(&Root::system());
+        assert_eq!(moved(&own, CpuId(1)), None, "no such thread here, so nothing is known of it");
+        own.tasks.truncate(1);
+        own.tasks[0].stat.name = "probe-cpu1".to_owned();
+        own.tasks[0].allowed = CpuId(1).into();
+        assert_eq!(moved(&own, CpuId(1)), None);
+        own.tasks[0].allowed = CpuId(0).into();
+        assert!(moved(&own, CpuId(1)).unwrap().starts_with("its thread was moved to CPU 0 "));
+    }
 }
