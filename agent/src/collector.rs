@@ -4,7 +4,7 @@
 //! ends it judges the budgets; it feeds the watchdog; and it fills snapshots that the control thread sends it empty.
 //! After construction it allocates nothing, opens no file and logs nothing, and it waits for no lock but the moment in
 //! which it wakes the control thread. It runs on housekeeping CPUs and sleeps between passes, so its cost is bounded by
-//! the sample rate: `benches/record.rs` has the price of one sample.
+//! the sample rate: `benches/benches/record.rs` has the price of one sample.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
