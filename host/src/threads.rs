@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 
 use nix::errno::Errno;
 use nix::sys::mman::{MlockAllFlags, mlockall};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, ClockNanosleepFlags, clock_gettime, clock_nanosleep};
 use nix::unistd::Pid;
@@ -145,7 +146,9 @@ fn set_policy(policy: Policy) -> io::Result<()> {
     Errno::result(result).map(drop).map_err(io::Error::from)
 }
 
-/// Locks the process's memory as it is touched, now and in future, so that no page fault of ours comes at a bad moment.
+/// Locks the process's memory as it is touched, so that no page fault of ours comes at a bad moment: what is mapped now,
+/// and future mappings too where no limit stands in their way. Under a finite RLIMIT_MEMLOCK a locked future would turn
+/// some later, ordinary allocation into a failure, and a failed allocation into an abort.
 ///
 /// Called once, after the threads are spawned: locking on fault keeps untouched stack out of memory.
 ///
@@ -155,7 +158,14 @@ fn set_policy(policy: Policy) -> io::Result<()> {
 pub fn lock_memory() -> io::Result<()> {
     // nix 0.31 does not name MCL_ONFAULT (Linux 4.4), so its bit is kept as libc has it.
     let on_fault = MlockAllFlags::from_bits_retain(libc::MCL_ONFAULT);
-    mlockall(MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE | on_fault).map_err(io::Error::from)
+    let future = if memory_is_unlimited() { MlockAllFlags::MCL_FUTURE } else { MlockAllFlags::empty() };
+    mlockall(MlockAllFlags::MCL_CURRENT | future | on_fault).map_err(io::Error::from)
+}
+
+/// Whether this process may lock as much as it likes: by its limit, or as root, whom the limit does not bind.
+fn memory_is_unlimited() -> bool {
+    let limit = getrlimit(Resource::RLIMIT_MEMLOCK);
+    nix::unistd::geteuid().is_root() || limit.is_ok_and(|(soft, _)| soft == RLIM_INFINITY)
 }
 
 /// CLOCK_MONOTONIC now: the time that [`sleep_until`] sleeps by.

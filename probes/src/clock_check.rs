@@ -21,8 +21,9 @@ pub const PLAY: Nanos = Nanos::from_millis(3);
 /// Round trips below which a pair plays on: with fewer, the shortest is likely not one of two CPUs that both ran.
 const ROUND_TRIPS_MIN: u64 = 100;
 
-/// A thread that waits in vain for this long naps as long. On a busy CPU whoever spins uses its time slice up, and two such
-/// threads may take turns without ever meeting. The one that answers naps for shorter, and so is awake when the other is.
+/// A thread that waits in vain for this long naps as long. On a busy CPU whoever spins uses its time slice up, and two
+/// such threads may take turns without ever meeting. The one that answers naps for shorter, and so is awake when the
+/// other is.
 const PING_NAP: Nanos = Nanos::from_millis(1);
 const PONG_NAP: Nanos = Nanos::from_micros(50);
 

@@ -34,7 +34,8 @@ Examples:
   quell report                          ask the running agent
 
 Exit codes: 0 yes, 1 failure, 2 usage, 3 no (drift, breach, unfit), 4 permission, 5 integrity,
-6 peer unreachable, 7 partly done, 8 done but reboot needed, 9 busy, 10 changes pending.";
+6 peer unreachable, 7 partly done, 8 done but reboot needed, 9 busy, 10 changes pending,
+20 rolled back, 22 refused.";
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
@@ -43,9 +44,9 @@ pub enum Command {
     Up(Box<Up>),
     /// Run as the daemon that measures and answers on the report socket
     Agent(Agent),
-    /// Print what the running agent measured
+    /// Print what the running agent measured; exit 0 when the host is fit, 3 when not or not known
     Report(Reading),
-    /// Print the running agent's latency budgets; exit 3 when one is breached
+    /// Print the running agent's latency budgets; exit 3 when one is breached or cannot be judged
     Budgets(Reading),
     /// Print the stalls the running agent saw, with their causes
     Stalls(Reading),

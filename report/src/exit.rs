@@ -1,7 +1,7 @@
 //! Exit codes: one table for all binaries.
 //!
-//! A script branches on these, so a number never changes its meaning. 20 to 23 are kept for roll-outs (rolled
-//! back, held, refused, aborted) and stand here with the command that returns them.
+//! A script branches on these, so a number never changes its meaning. 21 (held, no evidence) and 23 (aborted) belong to
+//! roll-outs and come with the commands that return them.
 
 use std::fmt;
 use std::process::ExitCode;
@@ -32,11 +32,15 @@ pub enum Exit {
     Busy = 9,
     /// There are changes to make.
     Pending = 10,
+    /// It was taken back, because a part of it failed.
+    RolledBack = 20,
+    /// Too dangerous to be done; nothing was.
+    Refused = 22,
 }
 
 impl Exit {
     /// Every code, in order, for help texts and documents.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Yes,
         Self::Failure,
         Self::Usage,
@@ -48,6 +52,8 @@ impl Exit {
         Self::NeedsReboot,
         Self::Busy,
         Self::Pending,
+        Self::RolledBack,
+        Self::Refused,
     ];
 
     /// The number.
@@ -71,6 +77,8 @@ impl Exit {
             Self::NeedsReboot => "done, reboot needed",
             Self::Busy => "busy: lock held, second instance",
             Self::Pending => "changes pending",
+            Self::RolledBack => "rolled back",
+            Self::Refused => "refused",
         }
     }
 
@@ -110,6 +118,8 @@ mod tests {
    8  done, reboot needed
    9  busy: lock held, second instance
   10  changes pending
+  20  rolled back
+  22  refused
 ";
         assert_eq!(Exit::table(), expected);
         assert_eq!(format!("{:?}", ExitCode::from(Exit::Busy)), format!("{:?}", ExitCode::from(9)));

@@ -45,8 +45,11 @@ fn a_met_budget_is_a_yes() {
     let budgets = BudgetsDocument::from_json(&output.stdout).unwrap().budgets;
     assert_eq!((budgets[0].state.as_str(), budgets[0].breaches), ("ok", Some(0)));
     assert!(budgets[0].samples >= 20 && budgets[0].value.is_some(), "{budgets:?}");
-    let text = agent.reader("report").run().succeeds().stdout;
-    assert!(text.starts_with("FIT: ") || text.starts_with("DEGRADED: "), "{text}");
+    // The budget is met; on a machine that loses samples the host is not fit all the same, and the code says so too.
+    let report = agent.reader("report").run();
+    let expected = if report.stdout.starts_with("FIT: ") { Exit::Yes } else { Exit::No };
+    assert!(!report.stdout.starts_with("UNKNOWN: "), "{}", report.stdout);
+    report.exits(expected);
 }
 
 #[test]
@@ -79,11 +82,11 @@ fn a_breach_is_a_no_and_has_its_numbers() {
 #[test]
 fn too_little_is_unknown_and_neither_yes_nor_breach() {
     let agent = Agent::start(SLOW);
-    let text = agent.reader("budgets").run().succeeds().stdout;
+    let text = agent.reader("budgets").run().exits(Exit::No).stdout;
     assert!(text.starts_with("UNKNOWN: "), "{text}");
     assert_eq!(agent.budgets()[0]["state"], "unknown");
     assert_eq!(agent.budgets()[0]["value"], serde_json::Value::Null, "absent is null, never 0");
-    let text = agent.reader("report").run().stdout;
+    let text = agent.reader("report").run().exits(Exit::No).stdout;
     assert!(!text.starts_with("FIT"), "unknown is never fit: {text}");
 }
 

@@ -105,7 +105,8 @@ fn apply_profile(options: &Tune, profile: &str, apply: &ApplyOptions) -> Result<
         (Outcome::Done, false) => Exit::Yes,
         (Outcome::Done, true) => Exit::NeedsReboot,
         (Outcome::Partly, _) => Exit::Partly,
-        (Outcome::Failed | Outcome::RolledBack, _) => Exit::Failure,
+        (Outcome::Failed, _) => Exit::Failure,
+        (Outcome::RolledBack, _) => Exit::RolledBack,
     })
 }
 
@@ -433,7 +434,7 @@ impl From<Error> for Failure {
             Error::Permission { .. } => Exit::Permission,
             Error::Integrity { .. } => Exit::Integrity,
             Error::Profile(_) | Error::NoSuchTransaction { .. } => Exit::Usage,
-            Error::Refused(_) => Exit::No,
+            Error::Refused(_) => Exit::Refused,
             Error::State { .. } | Error::Host(_) => Exit::Failure,
         };
         Self::from_error(exit, &error)

@@ -171,7 +171,7 @@ pub struct ChannelReport {
     /// The mean.
     #[serde(with = "ns::option")]
     pub mean: Option<Nanos>,
-    /// Samples that were taken and lost before they were recorded, since the agent began.
+    /// Samples of this CPU, of whichever of its channels, that were lost before they were recorded, since the agent began.
     pub dropped: u64,
     /// The histogram of the window, HDR V2 in base64, when it was asked for.
     pub hist: Option<String>,

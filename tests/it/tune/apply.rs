@@ -161,7 +161,7 @@ fn a_refused_write_is_a_row_and_atomic_takes_the_rest_back() {
         let words = ["apply", "--json", "--profile", &profile].into_iter().chain(words.iter().copied());
         refusing(&tuned, &tuned.command(words)).run()
     };
-    let undone = apply(&["--atomic"]).exits(Exit::Failure).json("quell.apply/1");
+    let undone = apply(&["--atomic"]).exits(Exit::RolledBack).json("quell.apply/1");
     assert_eq!(undone["result"], "undone");
     assert!(tuned.host.snapshot() == before);
     let partly = apply(&[]).exits(Exit::Partly).json("quell.apply/1");

@@ -95,7 +95,9 @@ fn a_kernel_that_is_mounted_read_only() {
     assert!(!tuned.state().exists(), "nothing done is nothing to record");
     let mixed =
         tuned.toml("mixed.toml", "[knobs]\n'mem.swap' = { swappiness = 10 }\n'iso.wq' = { cpus = '0' }");
-    run(&["apply", "--atomic", "--profile", &mixed]).exits(Exit::No).says_one_line(&["mem.swap", "--atomic"]);
+    run(&["apply", "--atomic", "--profile", &mixed])
+        .exits(Exit::Refused)
+        .says_one_line(&["mem.swap", "--atomic"]);
     assert!(tuned.host.snapshot() == before);
     let partly = run(&["apply", "--profile", &mixed]).exits(Exit::Partly);
     assert!(partly.stdout.contains("Read-only file system"), "{partly}");

@@ -88,7 +88,7 @@ fn what_would_hurt_the_host_is_refused_with_the_reason() {
         let before = tuned.host.snapshot();
         let profile = tuned.toml("p.toml", text);
         let words_of = ["apply", "--profile", &profile].into_iter().chain(flags.iter().copied());
-        tuned.run(words_of).exits(Exit::No).says_one_line(words);
+        tuned.run(words_of).exits(Exit::Refused).says_one_line(words);
         assert!(tuned.host.snapshot() == before && !tuned.state().exists(), "{text}");
     };
     let small = Tuned::small();
