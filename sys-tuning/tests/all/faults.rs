@@ -2,9 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use sys_tuning::{ApplyOptions, Error, Outcome, Profile, RollbackOptions, RollbackTo, Status};
 
@@ -24,10 +24,28 @@ fn own_mounts() {
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
 }
 
-fn make_read_only(dir: &Path) {
+/// Something mounted below a machine; gone before the machine is, which could not remove its folder else.
+struct Mounted(PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        umount2(&self.0, MntFlags::MNT_DETACH).unwrap();
+    }
+}
+
+fn make_read_only(dir: &Path) -> Mounted {
     mount(Some(dir), dir, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
     let read_only = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
     mount(None::<&str>, dir, None::<&str>, read_only, None::<&str>).unwrap();
+    Mounted(dir.to_owned())
+}
+
+/// A disk of this size at `dir`, for root alone.
+fn small_disk(dir: &Path, size: &str) -> Mounted {
+    fs::create_dir(dir).unwrap();
+    let options = format!("size={size},mode=0700");
+    mount(Some("tmpfs"), dir, Some("tmpfs"), MsFlags::empty(), Some(options.as_str())).unwrap();
+    Mounted(dir.to_owned())
 }
 
 /// Calls of the engine, the error each is made to fail with, and how many of its occurrences are passed over between two
@@ -101,9 +119,7 @@ fn a_disk_without_room_for_the_journal_stops_an_apply() {
     own_mounts();
     let machine = Machine::new();
     let before = machine.snapshot();
-    fs::create_dir(machine.state()).unwrap();
-    let small = Some("size=16k,mode=0700");
-    mount(Some("tmpfs"), &machine.state(), Some("tmpfs"), MsFlags::empty(), small).unwrap();
+    let _disk = small_disk(&machine.state(), "16k");
     let engine = machine.engine();
     let plan = engine.plan(&everything()).unwrap();
     let error = engine.apply(&plan, &NOW).unwrap_err();
@@ -121,9 +137,7 @@ fn a_roll_back_is_recorded_on_a_disk_that_filled_up_since() {
     own_mounts();
     let machine = Machine::new();
     let before = machine.snapshot();
-    fs::create_dir(machine.state()).unwrap();
-    let small = Some("size=128k,mode=0700");
-    mount(Some("tmpfs"), &machine.state(), Some("tmpfs"), MsFlags::empty(), small).unwrap();
+    let _disk = small_disk(&machine.state(), "128k");
     let engine = machine.engine();
     engine.apply(&engine.plan(&everything()).unwrap(), &NOW).unwrap();
     fill_up(&machine.state().join("somebody-elses"));
@@ -149,7 +163,7 @@ fn a_read_only_journal_does_not_keep_a_host_from_its_originals() {
     let before = machine.snapshot();
     let engine = machine.engine();
     engine.apply(&engine.plan(&everything()).unwrap(), &NOW).unwrap();
-    make_read_only(&machine.state());
+    let _read_only = make_read_only(&machine.state());
     let plan = engine.plan(&Profile::load("balanced").unwrap()).unwrap();
     assert!(matches!(engine.apply(&plan, &NOW).unwrap_err(), Error::State { .. }), "no journal, no change");
     let rolled_back = engine.rollback(&BASELINE).unwrap();
@@ -165,7 +179,7 @@ fn read_only_files_are_told_before_anything_is_written() {
     }
     own_mounts();
     let machine = Machine::new();
-    make_read_only(&machine.file("/proc/sys/vm"));
+    let _read_only = make_read_only(&machine.file("/proc/sys/vm"));
     let before = machine.snapshot();
     let engine = machine.engine();
     let text = "schema = \"quell.profile/1\"\n[knobs]\n'mem.swap' = { swappiness = 10 }\n\
@@ -196,7 +210,7 @@ fn the_first_failure_takes_an_atomic_apply_back() {
     let before = machine.snapshot();
     let engine = machine.engine();
     let plan = engine.plan(&everything()).unwrap();
-    make_read_only(&machine.file("/proc/irq")); // after the plan was made, in the middle of its changes
+    let _read_only = make_read_only(&machine.file("/proc/irq")); // after the plan was made, in the middle of its changes
     let applied = engine.apply(&plan, &ApplyOptions { atomic: true, ..NOW }).unwrap();
     assert_eq!(applied.result, Outcome::RolledBack, "{applied:#?}");
     assert!(machine.snapshot() == before);
