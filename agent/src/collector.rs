@@ -113,8 +113,9 @@ impl Collector {
         while !stop.load(Ordering::Acquire) {
             due += COLLECTOR_PERIOD;
             threads::sleep_until(due);
-            due = self.keep_pace(due, threads::monotonic_now());
-            self.pass(threads::monotonic_now());
+            let now = threads::monotonic_now();
+            due = self.keep_pace(due, now);
+            self.pass(now);
         }
         self.pass(threads::monotonic_now());
         self

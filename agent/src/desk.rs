@@ -74,12 +74,12 @@ impl Desk {
         self.measuring.read().expect("nobody panics while holding it").clone()
     }
 
-    /// Reports about `measuring` from now on; the former is handed back to be stopped.
+    /// Reports about `measuring` from now on, in place of one that was stopped.
     ///
     /// # Panics
     /// As [`Desk::measuring`].
-    pub fn switch(&self, measuring: Arc<Measuring>) -> Arc<Measuring> {
-        std::mem::replace(&mut *self.measuring.write().expect("nobody panics while holding it"), measuring)
+    pub fn switch(&self, measuring: Arc<Measuring>) {
+        *self.measuring.write().expect("nobody panics while holding it") = measuring;
     }
 
     /// The report that is wanted, at most [`FRESH`] old.

@@ -1,6 +1,6 @@
 //! What measures: clock, probe threads, collector; started as one list and stopped backwards.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 
@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use host::Root;
 use host::threads::{self, Policy, Role};
 use latency::{Budget, Layout, Stalls, State, Watch};
-use probes::{Channel, Feed, Running};
+use probes::{Channel, Feed, Running, Spec};
 use report::{ClockReport, wall_time_now};
 use tokio::sync::{Notify, oneshot};
 use units::{CpuSet, Nanos};
@@ -49,6 +49,7 @@ pub struct Prepared {
     settings: Settings,
     facts: Facts,
     placement: Placement,
+    spec: Spec,
     timing: Timing,
 }
 
@@ -75,7 +76,8 @@ pub struct Measuring {
     ground: Ground,
     timing: Timing,
     checked: OnceLock<bool>,
-    states: Vec<AtomicU8>,
+    /// Whether each watched budget is breached, as last noted.
+    breached: Vec<AtomicBool>,
     requests: Sender<Request>,
     events: Receiver<BudgetEvent>,
     bell: Arc<Notify>,
@@ -173,16 +175,16 @@ impl Measuring {
 
     /// Remembers that a watched budget is now in `state`, for the status line.
     pub fn note(&self, index: usize, state: State) {
-        if let Some(known) = self.states.get(index) {
-            known.store(u8::from(state.is_breach()), Ordering::Relaxed); // one thread writes and reads it
+        if let Some(known) = self.breached.get(index) {
+            known.store(state.is_breach(), Ordering::Relaxed); // one thread writes and reads it
         }
     }
 
     /// How many budgets are breached, of how many.
     #[must_use]
     pub fn breached(&self) -> (usize, usize) {
-        let breached = self.states.iter().filter(|state| state.load(Ordering::Relaxed) == 1).count();
-        (breached, self.states.len())
+        let breached = self.breached.iter().filter(|known| known.load(Ordering::Relaxed)).count();
+        (breached, self.breached.len())
     }
 
     /// The CPUs that are measured.
@@ -215,7 +217,7 @@ impl Prepared {
         let placement = placement::choose(&facts.topology, settings.cpus.as_ref())?;
         let spec = sources::spec(settings, placement.measured.clone(), Some(&facts));
         spec.plan()?;
-        Ok(Self { settings: settings.clone(), facts, placement, timing })
+        Ok(Self { settings: settings.clone(), facts, placement, spec, timing })
     }
 
     /// Starts the threads: the cross-CPU check while the CPUs are still free, the probes, the collector. The calling
@@ -224,10 +226,9 @@ impl Prepared {
     /// # Errors
     /// [`StartError`], with nothing left running.
     pub fn start(self, watchdog: Option<Watchdog>) -> Result<Measuring, StartError> {
-        let Self { settings, facts, placement, timing } = self;
+        let Self { settings, facts, placement, spec, timing } = self;
         let mut clock = timing.report.clone();
         check_skew(&placement.measured, timing.clock, &mut clock);
-        let spec = sources::spec(&settings, placement.measured.clone(), Some(&facts));
         let (running, feeds) = probes::start(&spec, timing.clock)?;
         let mut refused: Vec<_> = running
             .threads
@@ -317,7 +318,7 @@ fn start_collector(parts: Parts, watchdog: Option<Watchdog>) -> Result<Measuring
     let (queue, events) = bounded(EVENTS_MAX);
     let bell = Arc::new(Notify::new());
     let stop = Arc::new(AtomicBool::new(false));
-    let states = watched.iter().map(|_| AtomicU8::new(0)).collect();
+    let breached = watched.iter().map(|_| AtomicBool::new(false)).collect();
     let collector = Collector {
         clock: ground.time,
         feeds,
@@ -339,7 +340,7 @@ fn start_collector(parts: Parts, watchdog: Option<Watchdog>) -> Result<Measuring
     let handle = threads::spawn(role, move |_| collector.run(&stopped)).map_err(StartError::Collector)?;
     ground.not_locked = threads::lock_memory().err().map(|cause| cause.to_string());
     let (threads, checked) = (Mutex::new(Some((running, handle))), OnceLock::new());
-    Ok(Measuring { ground, timing, checked, states, requests, events, bell, stop, threads })
+    Ok(Measuring { ground, timing, checked, breached, requests, events, bell, stop, threads })
 }
 
 /// The empty channels, each counting the limits of the budgets about it.
