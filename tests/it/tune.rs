@@ -84,3 +84,16 @@ fn rows(list: &Value) -> Vec<String> {
     rows.sort_unstable();
     rows
 }
+
+/// The command in a mount namespace of its own, after `mounts`.
+fn among(quell: &Quell, mounts: &str) -> Quell {
+    let script = format!("{mounts} && exec \"$@\"");
+    quell.under([
+        "unshare".to_owned(),
+        "-m".to_owned(),
+        "sh".to_owned(),
+        "-c".to_owned(),
+        script,
+        "sh".to_owned(),
+    ])
+}

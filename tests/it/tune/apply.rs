@@ -5,7 +5,7 @@ use std::fs;
 use nix::fcntl::{Flock, FlockArg};
 use report::Exit;
 
-use super::{HUNG, ORIGINAL, SMALL, SWAPPINESS, Tuned, rows};
+use super::{HUNG, ORIGINAL, SMALL, SWAPPINESS, Tuned, among, rows};
 use crate::harness::{Output, Quell, require, require_root};
 
 #[test]
@@ -138,15 +138,7 @@ const BOTH: &str = "'mem.swap' = { swappiness = 10 }\n'iso.hung' = { timeout_sec
 /// knows three kinds of overcommitting memory.
 fn refusing(tuned: &Tuned, quell: &Quell) -> Quell {
     let file = tuned.host.path().join(&HUNG[1..]);
-    let script = format!("mount --bind /proc/sys/vm/overcommit_memory {} && exec \"$@\"", file.display());
-    quell.under([
-        "unshare".to_owned(),
-        "-m".to_owned(),
-        "sh".to_owned(),
-        "-c".to_owned(),
-        script,
-        "sh".to_owned(),
-    ])
+    among(quell, &format!("mount --bind /proc/sys/vm/overcommit_memory {}", file.display()))
 }
 
 #[test]

@@ -4,21 +4,8 @@ use std::fs;
 
 use report::Exit;
 
-use super::{ORIGINAL, SWAPPINESS, Tuned, rows};
-use crate::harness::{Quell, require, require_root};
-
-/// The command in a mount namespace of its own, after `mounts`.
-fn among(quell: &Quell, mounts: &str) -> Quell {
-    let script = format!("{mounts} && exec \"$@\"");
-    quell.under([
-        "unshare".to_owned(),
-        "-m".to_owned(),
-        "sh".to_owned(),
-        "-c".to_owned(),
-        script,
-        "sh".to_owned(),
-    ])
-}
+use super::{ORIGINAL, SWAPPINESS, Tuned, among, rows};
+use crate::harness::{require, require_root};
 
 fn may_mount() -> bool {
     require_root() && require("unshare")
