@@ -91,6 +91,8 @@ pub const HOUSE: &[Crate] = &[
         ]),
         says_never: &["std::net", "std::os::unix::net", "std::thread"],
     },
+    // Messages of one size: knows neither who sends them nor what carries them.
+    Crate { name: "orders", level: 1, outside: Only(&["thiserror", "proptest"]), says_never: IO },
     // Samples; knows neither histograms nor budgets.
     Crate {
         name: "probes",
@@ -104,6 +106,23 @@ pub const HOUSE: &[Crate] = &[
         level: 2,
         outside: Never(&["axum", "clap", "core_affinity", "hdrhistogram", "hyper", "rtrb", "tokio"]),
         says_never: &["std::net"],
+    },
+    // The privileged part: no network, no async, no foreign text but root's TOML; it starts no program.
+    Crate {
+        name: "keeper",
+        level: 3,
+        outside: Never(&[
+            "axum",
+            "clap",
+            "core_affinity",
+            "hdrhistogram",
+            "hyper",
+            "rtrb",
+            "serde_json",
+            "tokio",
+            "tracing",
+        ]),
+        says_never: &["std::net", "std::process::Command", "TcpListener", "TcpStream"],
     },
     // The daemon; knows neither the command line nor the network.
     Crate {
