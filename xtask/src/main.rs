@@ -1,4 +1,4 @@
-//! The project's own tasks, one word each: `tidy`, `check`, `test`, `ci`.
+//! The project's own tasks, one word each: `tidy`, `check`, `test`, `ci`, `install`.
 //!
 //! `ci` is `check` then `test`, and `.ci/run` is the same two on a clean clone, so that what CI says can be
 //! had at home with one command. Nothing of the product is linked in here: the tasks must run while the
@@ -10,6 +10,7 @@ mod ci;
 mod debian;
 mod finding;
 mod house;
+mod install;
 mod manifest;
 mod repo;
 mod rust;
@@ -26,7 +27,9 @@ usage: cargo xtask TASK
   tidy    the rules no compiler checks: levels, leftovers, dead rows, proofs (file:line: what, use what)
   check   all that CI asks besides the tests: fmt, tidy, clippy, docs, deny
   test    the tests of every crate and the benches in short mode; installs what they need where it may
-  ci      check, then test: what .ci/run does";
+  ci      check, then test: what .ci/run does
+  install --root DIR [--release-dir DIR]
+          programs, units, profiles and configuration as they lie on a host, below DIR";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
         ["check"] => ci::check(),
         ["test"] => test::run(),
         ["ci"] => ci::run(),
+        ["install", ref rest @ ..] => install::run(rest),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             Ok(())
