@@ -70,7 +70,11 @@ fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> Error {
 pub fn run(options: &Options) -> Result<(), Error> {
     // 1. What to do. 2. The right to do it here. 3. The service manager's ear. 4. Measuring. 5. The loop.
     let settings = read_settings(options)?;
-    let bound = Bound::take(options.socket.as_deref().unwrap_or(&settings.socket))?;
+    let inherited = host::inherited::take().map_err(system("take what the service manager hands over"))?;
+    let bound = match Bound::handed_over(inherited)? {
+        Some(bound) => bound,
+        None => Bound::take(options.socket.as_deref().unwrap_or(&settings.socket))?,
+    };
     let watchdog =
         Watchdog::from_environment().map_err(system("reach the service manager's watchdog socket"))?;
     let measuring = Measuring::start(&settings, &Root::system(), watchdog.clone())?;

@@ -13,6 +13,7 @@ pub mod cpuidle;
 pub mod cpuinfo;
 pub mod cpus;
 pub mod hugepages;
+pub mod inherited;
 pub mod irqs;
 pub mod memory;
 pub mod numa;

@@ -10,6 +10,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
+use host::inherited::Inherited;
 use nix::fcntl::{Flock, FlockArg, OFlag};
 use nix::sys::stat::{Mode, umask};
 
@@ -43,14 +44,20 @@ pub enum BindError {
     },
 }
 
-/// A listening socket and the right to its path; dropping it removes the socket file and lets go of the lock.
+/// What our socket unit calls it: `FileDescriptorName=report`.
+const HANDED_OVER: &str = "report";
+
+/// A listening socket and the right to its path; dropping it removes the socket file and lets go of the lock, where they
+/// are ours.
 #[derive(Debug)]
 pub struct Bound {
     path: PathBuf,
-    /// Device and number of the socket file, by which ours is told from one that took its place.
+    /// Device and number of the socket file, by which ours is told from one that took its place; `None` for a socket of
+    /// the service manager, which outlives us.
     file: Option<(u64, u64)>,
     listener: UnixListener,
-    _lock: Flock<File>,
+    /// `None` where the service manager sees to it that there is one of us.
+    _lock: Option<Flock<File>>,
 }
 
 impl Bound {
@@ -74,7 +81,25 @@ impl Bound {
         umask(before);
         let listener = bound.map_err(unusable)?;
         listener.set_nonblocking(true).map_err(unusable)?;
-        Ok(Self { path: path.to_owned(), file: file_at(path), listener, _lock: lock })
+        Ok(Self { path: path.to_owned(), file: file_at(path), listener, _lock: Some(lock) })
+    }
+
+    /// The socket among those that the service manager handed over, if there is one: it made the path, set its owner and
+    /// mode, and keeps it while we restart, so that a client waits instead of being refused.
+    ///
+    /// # Errors
+    /// What was handed over as ours is not a listening socket with a path.
+    pub fn handed_over(inherited: Vec<Inherited>) -> Result<Option<Self>, BindError> {
+        let Some(found) = inherited.into_iter().find(|inherited| inherited.name == HANDED_OVER) else {
+            return Ok(None);
+        };
+        let unusable =
+            |cause| BindError::Unusable { path: PathBuf::from(format!("descriptor {HANDED_OVER}")), cause };
+        let listener = UnixListener::from(found.fd);
+        let address = listener.local_addr().map_err(unusable)?;
+        let path = address.as_pathname().ok_or_else(|| unusable(io::ErrorKind::AddrNotAvailable.into()))?;
+        listener.set_nonblocking(true).map_err(unusable)?;
+        Ok(Some(Self { path: path.to_owned(), file: None, listener, _lock: None }))
     }
 
     /// The listener, non-blocking, for the event loop (a duplicate: the path stays ours).
@@ -149,6 +174,23 @@ mod tests {
         drop(bound);
         assert!(!path.exists());
         Bound::take(&path).unwrap();
+    }
+
+    #[test]
+    fn the_managers_socket_is_served_and_outlives_us() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("report.sock");
+        let manager = UnixListener::bind(&path).unwrap();
+        let handed =
+            |name: &str| vec![Inherited { name: name.to_owned(), fd: manager.try_clone().unwrap().into() }];
+        assert!(Bound::handed_over(Vec::new()).unwrap().is_none());
+        assert!(Bound::handed_over(handed("ring-0")).unwrap().is_none());
+        let bound = Bound::handed_over(handed("report")).unwrap().unwrap();
+        assert_eq!(bound.path(), path);
+        drop(bound);
+        assert!(path.exists(), "it is the manager's");
+        let file = Inherited { name: "report".to_owned(), fd: File::open("/dev/null").unwrap().into() };
+        assert!(matches!(Bound::handed_over(vec![file]), Err(BindError::Unusable { .. })));
     }
 
     #[test]
