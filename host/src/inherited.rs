@@ -64,10 +64,7 @@ fn own(fd: RawFd) -> io::Result<OwnedFd> {
     }
     // SAFETY: `fd` is open (looked up above) and belongs to nobody else here: it was announced to this very process
     // before its first instruction, so no code of ours opened it, and `TAKEN` lets one caller have it.
-    #[expect(
-        unsafe_code,
-        reason = "the manager hands over numbers; there is no safe way from a number to a descriptor"
-    )]
+    #[expect(unsafe_code, reason = "a number becomes a descriptor in no safe way")]
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
     fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
     Ok(fd)

@@ -43,6 +43,7 @@ const fn row(from: Origin, to: &'static str, mode: u32) -> Row {
 /// The layout. A file of `systemd/`, `boot/` or `config/` that no row names is a failed test.
 const LAYOUT: &[Row] = &[
     row(Built("quell"), "usr/bin/quell", 0o755),
+    row(Built("quell-switch"), "usr/libexec/quell/quell-switch", 0o755),
     row(Profiles("sys-tuning/profiles"), "usr/lib/quell/profiles", 0o644),
     row(Once("config/quell.toml"), "etc/quell/quell.toml", 0o644),
     row(Kept("systemd/quell-keeper.service"), "usr/lib/systemd/system/quell-keeper.service", 0o644),
@@ -242,11 +243,10 @@ mod tests {
             .iter()
             .filter_map(|row| if let Built(name) = row.from { Some(name) } else { None })
             .collect();
-        let beside =
-            repo.rust().iter().filter_map(|file| file.path.split_once("/src/bin/")?.1.strip_suffix(".rs"));
+        let beside = repo.rust().iter().filter_map(|file| file.path.split_once("/src/bin/"));
+        let beside = beside.filter_map(|(_, path)| path.split(['/', '.']).next());
         let named: Vec<String> = repo.manifests().flat_map(|manifest| programs(&manifest)).collect();
-        let mut programs: Vec<&str> =
-            beside.filter(|name| !name.contains('/')).chain(named.iter().map(String::as_str)).collect();
+        let mut programs: Vec<&str> = beside.chain(named.iter().map(String::as_str)).collect();
         programs.sort_unstable();
         programs.dedup();
         let mut sorted = built.clone();
