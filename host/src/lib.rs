@@ -17,6 +17,7 @@ pub mod inherited;
 pub mod irqs;
 pub mod memory;
 pub mod numa;
+pub mod perf;
 pub mod pm_qos;
 pub mod process;
 pub mod rt;

@@ -21,6 +21,7 @@ mod agent;
 mod config;
 mod help;
 mod readers;
+mod rings;
 mod socket;
 mod stall;
 mod tune;

@@ -34,6 +34,11 @@ pub const RING_SAMPLES: usize = 1 << 14;
 /// The collector's period between drains of its rings.
 pub const COLLECTOR_PERIOD: Nanos = Nanos::from_millis(10);
 
+/// Bytes of the ring with a CPU's kernel events, without its head page. An event takes some 70 bytes, so that ten
+/// thousand a second fill it in a third of a second, thirty times the collector's period; and with its page it stays below
+/// the 516 KiB a CPU that the kernel lets an ordinary user map (`kernel.perf_event_mlock_kb`).
+pub const TRACE_RING_BYTES: u32 = 256 << 10;
+
 /// Stalls kept, newest last; older ones are dropped and counted.
 pub const STALLS_KEPT: usize = 256;
 

@@ -58,7 +58,8 @@ mod tests {
     }
 
     fn homes(page: &str) -> Repo {
-        Repo::of([(PATH, page), (HOMES[0], ""), (HOMES[1], ""), (HOMES[2], "")])
+        let [a, b, c, d, e] = HOMES.map(|home| (home, ""));
+        Repo::of([(PATH, page), a, b, c, d, e])
     }
 
     #[test]

@@ -5,8 +5,13 @@ use crate::repo::Repo;
 use crate::rust::{RustFile, lines_with};
 
 /// Where `unsafe` may stand, beside counting allocators of tests.
-pub const HOMES: [&str; 4] =
-    ["clock/src/tsc.rs", "host/src/inherited.rs", "host/src/threads.rs", "probes/src/syscall.rs"];
+pub const HOMES: [&str; 5] = [
+    "clock/src/tsc.rs",
+    "host/src/inherited.rs",
+    "host/src/perf/sys.rs",
+    "host/src/threads.rs",
+    "probes/src/syscall.rs",
+];
 
 /// `unsafe` outside its homes, and homes that have none.
 pub fn check(repo: &Repo) -> Vec<Finding> {
@@ -79,7 +84,7 @@ mod tests {
     fn a_home_without_unsafe_is_a_dead_row() {
         let found =
             lines(&check(&Repo::of([("clock/src/tsc.rs", "unsafe {}"), ("host/src/threads.rs", "// safe")])));
-        assert_eq!(found.len(), 2);
-        assert!(found[0].contains("no `unsafe` in `host/src/threads.rs`"), "{found:?}");
+        assert_eq!(found.len(), HOMES.len() - 1);
+        assert!(found.iter().any(|line| line.contains("no `unsafe` in `host/src/threads.rs`")), "{found:?}");
     }
 }
