@@ -52,7 +52,7 @@ pub enum Answer {
     Hello(Hello),
     /// To [`crate::Order::Status`].
     Status(Status),
-    /// To [`crate::Order::Rings`]; the message carries the ring's descriptor.
+    /// To [`crate::Order::Rings`]; the message carries the event's descriptor.
     Ring(Ring),
     /// To [`crate::Order::Drift`]; `None` when there is no later one.
     Drift(Option<DriftEvent>),
@@ -136,75 +136,35 @@ pub struct Status {
 /// Bytes of the reason in [`Status`]: what its numbers leave.
 const UNFIT_BYTES: usize = 64;
 
-/// The ring of one CPU's kernel events.
+/// One tracepoint's events on one CPU: which it is and where its fields stand, since the agent may not look it up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ring {
     /// The CPU.
     pub cpu: CpuId,
-    /// What is recorded in it.
-    pub events: Events,
-    /// Bytes of its data area.
-    pub bytes: u32,
+    /// The tracepoint, by its number in the fixed set.
+    pub point: u8,
+    /// Where the number that is read of it stands in its records, in bytes.
+    pub number_at: Option<u16>,
+    /// Where the name that is read of it stands.
+    pub name_at: Option<u16>,
 }
 
-/// One kind of kernel event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
-    /// Device interrupts, begin and end.
-    Irq = 0,
-    /// Soft interrupts, begin and end.
-    Softirq = 1,
-    /// The scheduler switches threads.
-    Switch = 2,
-    /// The scheduler wakes a thread.
-    Wakeup = 3,
-    /// The CPU's own timer interrupt, begin and end.
-    LocalTimer = 4,
-    /// Calls from other CPUs, begin and end.
-    FunctionCall = 5,
-    /// Requests to reschedule, begin and end.
-    Reschedule = 6,
-    /// Work queued for interrupt context, begin and end.
-    IrqWork = 7,
-}
-
-impl Event {
-    /// Every kind.
-    pub const ALL: [Self; 8] = [
-        Self::Irq,
-        Self::Softirq,
-        Self::Switch,
-        Self::Wakeup,
-        Self::LocalTimer,
-        Self::FunctionCall,
-        Self::Reschedule,
-        Self::IrqWork,
-    ];
-}
-
-/// A set of kinds of events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Events(u32);
-
-impl Events {
-    /// None.
-    pub const NONE: Self = Self(0);
-
-    /// These and `event`.
-    #[must_use]
-    pub const fn with(self, event: Event) -> Self {
-        Self(self.0 | 1 << event as u32)
+impl Ring {
+    fn put(&self, out: &mut Out<'_>) {
+        out.u32(self.cpu.0.into());
+        out.u8(self.point);
+        out.maybe_u64(self.number_at.map(u64::from));
+        out.maybe_u64(self.name_at.map(u64::from));
     }
 
-    /// Whether `event` is one of them.
-    #[must_use]
-    pub const fn contains(self, event: Event) -> bool {
-        self.0 & 1 << event as u32 != 0
-    }
-
-    fn of(bits: u32) -> Result<Self, Malformed> {
-        let known = Event::ALL.into_iter().fold(Self::NONE, Self::with);
-        if bits & !known.0 == 0 { Ok(Self(bits)) } else { Err(Malformed::Field("the events")) }
+    fn take(from: &mut In<'_>) -> Result<Self, Malformed> {
+        let (cpu, point) = (cpu(from.u32())?, from.u8());
+        let mut place = || {
+            const FIELD: &str = "where a field stands";
+            let found = from.maybe_u64(FIELD)?;
+            found.map(|at| u16::try_from(at).map_err(|_| Malformed::Field(FIELD))).transpose()
+        };
+        Ok(Self { cpu, point, number_at: place()?, name_at: place()? })
     }
 }
 
@@ -413,11 +373,7 @@ impl Answer {
                 out.flag(hello.holds);
             }
             Self::Status(status) => status.put(out),
-            Self::Ring(ring) => {
-                out.u32(ring.cpu.0.into());
-                out.u32(ring.events.0);
-                out.u32(ring.bytes);
-            }
+            Self::Ring(ring) => ring.put(out),
             Self::Drift(event) => {
                 out.flag(event.is_some());
                 if let Some(event) = event {
@@ -440,9 +396,7 @@ impl Answer {
                 Self::Hello(Hello { version, holds: from.flag("whether a profile is held")? })
             }
             Kind::Status => Self::Status(Status::take(from)?),
-            Kind::Rings => {
-                Self::Ring(Ring { cpu: cpu(from.u32())?, events: Events::of(from.u32())?, bytes: from.u32() })
-            }
+            Kind::Rings => Self::Ring(Ring::take(from)?),
             Kind::Drift => match from.flag("whether there is an event")? {
                 true => Self::Drift(Some(DriftEvent::take(from)?)),
                 false => Self::Drift(None),

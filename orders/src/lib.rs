@@ -20,8 +20,8 @@ mod text;
 mod wire;
 
 pub use answer::{
-    Answer, COMM_BYTES, Deed, DriftEvent, Event, Events, Hello, Outcome, REASON_BYTES, Refusal, Ring,
-    STATUS_WORDS, Status, Writer,
+    Answer, COMM_BYTES, Deed, DriftEvent, Hello, Outcome, REASON_BYTES, Refusal, Ring, STATUS_WORDS, Status,
+    Writer,
 };
 pub use frame::{
     ANSWER_BYTES, Addressed, MAJOR, MINOR, Malformed, ORDER_BYTES, decode_answer, decode_order,

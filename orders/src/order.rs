@@ -19,10 +19,12 @@ pub enum Order {
     },
     /// Say how the host stands against its profile.
     Status,
-    /// Hand over the ring of kernel events of one CPU.
+    /// Hand over one tracepoint's events on one CPU; as many orders as there are tracepoints make a ring.
     Rings {
         /// The CPU.
         cpu: CpuId,
+        /// The tracepoint, by its number in the fixed set.
+        point: u8,
     },
     /// The next drift event with a number above this one; numbers begin with 1.
     Drift {
@@ -178,7 +180,10 @@ impl Order {
         match self {
             Self::Hello { version } => version.put(out),
             Self::Status | Self::Reverify => {}
-            Self::Rings { cpu } => out.u32(cpu.0.into()),
+            Self::Rings { cpu, point } => {
+                out.u32(cpu.0.into());
+                out.u8(*point);
+            }
             Self::Drift { after } => out.u64(*after),
             Self::Repair { knob } => knob.put(out),
             Self::Evacuate { what } => out.u8(what.code()),
@@ -190,7 +195,7 @@ impl Order {
         Ok(match kind {
             Kind::Hello => Self::Hello { version: Text::take(from, "the agent's version")? },
             Kind::Status => Self::Status,
-            Kind::Rings => Self::Rings { cpu: cpu(from.u32())? },
+            Kind::Rings => Self::Rings { cpu: cpu(from.u32())?, point: from.u8() },
             Kind::Drift => Self::Drift { after: from.u64() },
             Kind::Repair => Self::Repair { knob: Text::take(from, "the knob's id")? },
             Kind::Reverify => Self::Reverify,

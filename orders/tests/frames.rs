@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a failed precondition of a test ends the test")]
 
 use orders::{
-    Addressed, Answer, Deed, DriftEvent, Evacuate, Event, Events, Hello, Kind, Malformed, ORDER_BYTES, Order,
-    Outcome, Refusal, Ring, STATUS_WORDS, Status, Text, Writer, decode_answer, decode_order, encode_answer,
+    Addressed, Answer, Deed, DriftEvent, Evacuate, Hello, Kind, Malformed, ORDER_BYTES, Order, Outcome,
+    Refusal, Ring, STATUS_WORDS, Status, Text, Writer, decode_answer, decode_order, encode_answer,
     encode_order,
 };
 use proptest::prelude::*;
@@ -31,7 +31,7 @@ fn orders_to_the_byte() {
     order(Order::Hello { version: Text::cut("0.1.0") }, &format!("{} | 302e312e30", head(1)));
     // The fence's own zeros end a message without payload.
     order(Order::Status, "714f7264 0100 0200 | 0700000000000000 | 0201");
-    order(Order::Rings { cpu: CpuId(258) }, &format!("{} | 0201", head(3)));
+    order(Order::Rings { cpu: CpuId(258), point: 7 }, &format!("{} | 02010000 07", head(3)));
     order(Order::Drift { after: 1 << 40 }, &format!("{} | 000000000001", head(4)));
     order(Order::Repair { knob: Text::cut("mem.swap") }, &format!("{} | 6d656d2e73776170", head(5)));
     order(Order::Reverify, "714f7264 0100 0600 | 0700000000000000 | 0201");
@@ -58,9 +58,9 @@ fn answers_to_the_byte() {
     let version = "302e312e30".to_owned() + &"00".repeat(27);
     let hello = Hello { version: Text::cut("0.1.0"), holds: true };
     answer(Outcome::Done(Answer::Hello(hello)), &format!("{} | {version} 01", head(1, 0)));
-    let ring =
-        Ring { cpu: CpuId(3), events: Events::NONE.with(Event::Irq).with(Event::Switch), bytes: 1 << 16 };
-    answer(Outcome::Done(Answer::Ring(ring)), &format!("{} | 03000000 05000000 000001", head(3, 0)));
+    let ring = Ring { cpu: CpuId(3), point: 1, number_at: Some(8), name_at: Some(0x0201) };
+    let payload = "03000000 01 01 0800000000000000 01 0102";
+    answer(Outcome::Done(Answer::Ring(ring)), &format!("{} | {payload}", head(3, 0)));
     answer(
         Outcome::Done(Answer::Repaired { written: 2, id: Some(5) }),
         &format!("{} | 02000000 01 05", head(5, 0)),
@@ -138,7 +138,7 @@ fn any_order() -> impl Strategy<Value = Order> {
     prop_oneof![
         text().prop_map(|version| Order::Hello { version }),
         Just(Order::Status),
-        (0_u16..8192).prop_map(|cpu| Order::Rings { cpu: CpuId(cpu) }),
+        (0_u16..8192, any::<u8>()).prop_map(|(cpu, point)| Order::Rings { cpu: CpuId(cpu), point }),
         any::<u64>().prop_map(|after| Order::Drift { after }),
         text().prop_map(|knob| Order::Repair { knob }),
         Just(Order::Reverify),
@@ -195,16 +195,13 @@ fn drift() -> impl Strategy<Value = DriftEvent> {
 
 fn any_outcome() -> impl Strategy<Value = Outcome> {
     let kind = || proptest::sample::select(Kind::ALL.to_vec());
-    let events = proptest::collection::vec(proptest::sample::select(Event::ALL.to_vec()), 0..9)
-        .prop_map(|events| events.into_iter().fold(Events::NONE, Events::with));
+    let places = any::<(Option<u16>, Option<u16>)>();
     let done = prop_oneof![
         (text(), any::<bool>()).prop_map(|(version, holds)| Answer::Hello(Hello { version, holds })),
         status().prop_map(Answer::Status),
-        (0_u16..8192, events, any::<u32>()).prop_map(|(cpu, events, bytes)| Answer::Ring(Ring {
-            cpu: CpuId(cpu),
-            events,
-            bytes
-        })),
+        (0_u16..8192, any::<u8>(), places).prop_map(|(cpu, point, (number_at, name_at))| {
+            Answer::Ring(Ring { cpu: CpuId(cpu), point, number_at, name_at })
+        }),
         proptest::option::of(drift()).prop_map(Answer::Drift),
         any::<(u32, Option<u64>)>().prop_map(|(written, id)| Answer::Repaired { written, id }),
         any::<[u32; STATUS_WORDS.len()]>().prop_map(Answer::Reverified),
@@ -254,7 +251,7 @@ impl Random {
 fn of_a_million_mutated_orders_only_well_formed_ones_decode() {
     let seeds = [
         Order::Hello { version: Text::cut("0.1.0") },
-        Order::Rings { cpu: CpuId(3) },
+        Order::Rings { cpu: CpuId(3), point: 0 },
         Order::Repair { knob: Text::cut("mem.swap") },
         Order::Evacuate { what: Evacuate::Irqs },
         Order::Fence { to: 4 },
