@@ -201,6 +201,9 @@ fn bare(root: &Root, step: &Step) -> Result<(), host::Error> {
         Step::Write { path, text } => root.write(path, text),
         Step::MakeDir { path } => root.make_dir(path),
         Step::RemoveDir { path } => root.remove_dir(path),
+        Step::Affinity { tid, start_ticks, cpus } => {
+            host::affinity::set_allowed(root, *tid, *start_ticks, cpus)
+        }
     }
 }
 
@@ -208,6 +211,7 @@ fn bare(root: &Root, step: &Step) -> Result<(), host::Error> {
 fn path(step: &Step) -> &str {
     match step {
         Step::Write { path, .. } | Step::MakeDir { path } | Step::RemoveDir { path } => path,
+        Step::Affinity { .. } => unreachable!("the profile that is timed moves no thread"),
     }
 }
 

@@ -10,6 +10,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use units::CpuSet;
+use units::limits::CPUSETS_SEEN_MAX;
 
 use crate::error::Malformed;
 use crate::tasks::Pid;
@@ -139,6 +140,15 @@ impl GroupName {
         Self(String::new())
     }
 
+    /// Whether this group is `other` or below it.
+    #[must_use]
+    pub fn is_within(&self, other: &Self) -> bool {
+        match self.0.strip_prefix(&other.0) {
+            Some(below) => other.0.is_empty() || below.is_empty() || below.starts_with('/'),
+            None => false,
+        }
+    }
+
     /// From a path as the kernel writes it, with a leading slash: `/trading/engine`, `/`.
     fn from_kernel(path: &str) -> Result<Self, String> {
         match path.strip_prefix('/') {
@@ -200,6 +210,11 @@ pub fn of(root: &Root, pid: Pid) -> Result<Vec<Membership>, Error> {
     root.parse(&format!("/proc/{pid}/cgroup"), parse_memberships)
 }
 
+/// The groups that the thread shown at `dir` is in: threads of one process may be in several.
+pub(crate) fn of_thread(root: &Root, dir: &str) -> Result<Vec<Membership>, Error> {
+    root.parse(&format!("{dir}/cgroup"), parse_memberships)
+}
+
 // Format: "3:cpuset:/trading\n", "1:name=systemd:/\n", "0::/user.slice\n"   (cgroups(7), /proc/PID/cgroup)
 fn parse_memberships(text: &str) -> Result<Vec<Membership>, Malformed> {
     let membership = |line: &str| {
@@ -251,6 +266,35 @@ pub fn cpuset(root: &Root, hierarchy: &Hierarchy, name: &GroupName) -> Result<Cp
     })
 }
 
+/// The v1 sets below `tree`, itself included, within which the scheduler balances load, with their CPUs: of nested ones
+/// the outermost, whose balancing includes the others'. At most [`CPUSETS_SEEN_MAX`] sets are looked at.
+///
+/// # Errors
+/// [`Error::Read`], [`Error::Format`]; one that is removed meanwhile is left out.
+pub fn balancing(root: &Root, tree: &str) -> Result<Vec<(String, CpuSet)>, Error> {
+    let (mut found, mut dirs, mut seen) = (Vec::new(), vec![tree.to_owned()], 0);
+    while let Some(dir) = dirs.pop().filter(|_| seen < CPUSETS_SEEN_MAX) {
+        seen += 1;
+        let switch = root.parse(&format!("{dir}/cpuset.sched_load_balance"), text::number::<u8>);
+        match if_present(switch)? {
+            None => {}
+            Some(0) => dirs.extend(if_present(below(root, &dir))?.unwrap_or_default()),
+            Some(_) => {
+                let cpus = if_present(root.parse(&format!("{dir}/cpuset.effective_cpus"), text::cpulist))?;
+                found.extend(cpus.map(|cpus| (dir, cpus)));
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn below(root: &Root, dir: &str) -> Result<Vec<String>, Error> {
+    let names = root.list(dir)?;
+    // Only a group has such a file in it; the files of the group itself have nothing in them.
+    let is_group = |path: &String| root.exists(&format!("{path}/cpuset.cpus"));
+    Ok(names.iter().map(|name| format!("{dir}/{name}")).filter(is_group).collect())
+}
+
 /// The CPUs that cgroup partitions hold outside load balancing, over the whole unified tree (Linux 6.7 or later).
 ///
 /// # Errors
@@ -291,6 +335,22 @@ mod tests {
         check("memory.slice", true); // like a kernel file; mkdir refuses those that are
         check(&"x".repeat(255), true);
         check(&"x".repeat(256), false);
+    }
+
+    #[track_caller]
+    fn check_within(group: &str, other: &str, expected: bool) {
+        let parsed = |name: &str| name.parse().unwrap_or_else(|_| GroupName::root());
+        assert_eq!(parsed(group).is_within(&parsed(other)), expected, "{group:?} in {other:?}");
+    }
+
+    #[test]
+    fn a_group_is_within_itself_and_those_above() {
+        check_within("trading.slice", "trading.slice", true);
+        check_within("trading.slice/engine.service", "trading.slice", true);
+        check_within("trading.slice2", "trading.slice", false);
+        check_within("trading.slice", "trading.slice/engine.service", false);
+        check_within("a/b", "", true);
+        check_within("", "a", false);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! tree. What a kernel may not offer is an `Option` or an [`Error::Absent`], never a zero. Nothing here knows profiles
 //! or budgets, and nothing caches: each call reads what is true now.
 
+pub mod affinity;
 pub mod boot;
 pub mod cgroups;
 pub mod choice;

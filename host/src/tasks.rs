@@ -160,6 +160,16 @@ fn task(root: &Root, dir: &str) -> Result<Task, Error> {
     })
 }
 
+/// The line of the thread shown at `dir`.
+pub(crate) fn stat(root: &Root, dir: &str) -> Result<Stat, Error> {
+    root.parse(&format!("{dir}/stat"), parse_stat)
+}
+
+/// The CPUs that the thread shown at `dir` may use, its cpuset considered.
+pub(crate) fn allowed(root: &Root, dir: &str) -> Result<CpuSet, Error> {
+    root.parse(&format!("{dir}/status"), parse_status).map(|status| status.allowed)
+}
+
 /// A thread that has its CPU, or waits for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Occupant {
@@ -215,7 +225,7 @@ fn runnable(root: &Root, wanted: impl Fn(&Stat) -> bool) -> Result<Vec<Occupant>
     Ok(occupants)
 }
 
-fn numbers(root: &Root, dir: &str) -> Result<Vec<Pid>, Error> {
+pub(crate) fn numbers(root: &Root, dir: &str) -> Result<Vec<Pid>, Error> {
     let mut numbers: Vec<Pid> =
         root.list(dir)?.iter().filter_map(|name| name.parse().ok()).map(Pid).collect();
     numbers.sort_unstable();

@@ -9,7 +9,8 @@ use units::CpuSet;
 
 use crate::{Error, Root, if_present, text};
 
-const DIR: &str = "/sys/devices/virtual/workqueue";
+/// Where the queues are shown.
+pub const DIR: &str = "/sys/devices/virtual/workqueue";
 
 /// The attribute that limits every unbound queue.
 pub const CPUMASK: &str = "/sys/devices/virtual/workqueue/cpumask";

@@ -1,14 +1,14 @@
 //! Applying a plan.
 
 use crate::Error;
-use crate::cell::Reading;
+use crate::cell::{ABSENT, Reading};
 use crate::draft::Skipped;
 use crate::engine::{Engine, Locked};
 use crate::journal::Journal;
 use crate::plan::{Change, Plan, Planned};
 use crate::record::{Begin, Entry, Hold, Outcome, Record, Target, What};
 use crate::status::Status;
-use crate::transaction::{Item, Verdict, end, outcome, record_at_any_price};
+use crate::transaction::{ENDED, Item, Verdict, end, outcome, record_at_any_price};
 use crate::writer::Expected;
 
 /// How to apply.
@@ -103,6 +103,9 @@ impl Engine {
                     let now = Some(reading.text().to_owned());
                     prepared.settled.push(change.row(&change.to, Status::Ok, "it was so already", now));
                 }
+                Ok(Reading::Absent) if change.planned.cell.is_affinity() => {
+                    prepared.settled.push(change.row(&change.from, Status::NotApplicable, ENDED, None));
+                }
                 Ok(reading @ (Reading::Value { .. } | Reading::Absent)) => {
                     let expected = expected(&change.planned, &reading);
                     prepared.items.push(item(&change.planned, &reading, Some(change.to.clone()), expected));
@@ -146,8 +149,10 @@ impl Engine {
         journal.reserve()?;
         journal.commit(&record)?;
         let (mut verdicts, taken_back) = self.make_changes(locked, &items, options.atomic);
-        let is_back =
-            verdicts.iter().zip(&items).all(|(verdict, item)| verdict.now.as_ref() == Some(&item.entry.from));
+        let is_back = verdicts.iter().zip(&items).all(|(verdict, item)| {
+            let ended = item.cell.is_affinity() && verdict.now.as_deref() == Some(ABSENT);
+            ended || verdict.now.as_ref() == Some(&item.entry.from)
+        });
         let result = match taken_back {
             true if is_back => Outcome::RolledBack,
             true => Outcome::Partly,
@@ -171,7 +176,8 @@ impl Engine {
         let taken_back = atomic && failed;
         let is_left = |item: &Item, verdict: &Verdict| {
             let moved = verdict.now.as_ref() != Some(&item.entry.from);
-            let touched = !verdict.is_foreign && verdict.status != Status::Blocked;
+            let ended = item.cell.is_affinity() && verdict.now.as_deref() == Some(ABSENT);
+            let touched = !verdict.is_foreign && !ended && verdict.status != Status::Blocked;
             moved && touched && (taken_back || verdict.status == Status::Failed)
         };
         // Last first, side effects at the very end.

@@ -8,8 +8,11 @@
 
 use host::hugepages::{self, PageSize};
 use host::numa::NodeId;
-use host::{Error, Root};
+use host::tasks::Pid;
+use host::{Error, Root, affinity};
 use units::CpuSet;
+
+use crate::fence::Fence;
 
 /// One thing to set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +61,26 @@ pub(crate) enum Form {
     Switch(&'static str),
     /// A directory: "present" or "absent".
     Directory,
+    /// The state of a cgroup v2 partition: a word, and ` invalid (reason)` behind it when the kernel could not do it.
+    Partition,
+    /// The CPUs one thread may use. Set by a system call; shown in a file.
+    Affinity {
+        /// Its number.
+        tid: Pid,
+        /// When it started: whoever has its number later is somebody else.
+        start_ticks: u64,
+        /// CPUs beyond these do not count in a comparison: a call does not set them.
+        online: Box<CpuSet>,
+    },
+    /// The threads that reach over a fence: never written, watched.
+    Strays(Box<Fence>),
+    /// The kernel's work queues whose own mask reaches beyond these CPUs: never written, watched.
+    QueuesBeyond {
+        /// Where their work may run.
+        cpus: Box<CpuSet>,
+        /// CPUs beyond these do not count.
+        online: Box<CpuSet>,
+    },
 }
 
 /// How it is seen whether a value took effect.
@@ -71,6 +94,15 @@ pub(crate) enum Effect {
     MaskWithin(String),
     /// This list equals the wanted CPUs.
     ListEquals(String),
+    /// The CPUs of the first list are among those of the second, where the kernel has that one.
+    ListsWithin(String, String),
+    /// No other set of this tree that balances load has CPUs of this group, once its own balancing is off.
+    Unbalanced {
+        /// The hierarchy.
+        tree: String,
+        /// The directory of the group.
+        group: String,
+    },
 }
 
 /// What a cell held when it was looked at.
@@ -131,6 +163,15 @@ pub enum Step {
         /// Which.
         path: String,
     },
+    /// Lets a thread use these CPUs and no others: sched_setaffinity(2).
+    Affinity {
+        /// The thread.
+        tid: Pid,
+        /// When it started: its number may be somebody else's by now.
+        start_ticks: u64,
+        /// What it may use.
+        cpus: Box<CpuSet>,
+    },
 }
 
 impl Cell {
@@ -154,6 +195,24 @@ impl Cell {
         if self.form == Form::Directory {
             let text = if root.exists(&self.path) { PRESENT } else { return Ok(Reading::Absent) };
             return Ok(Reading::Value { text: text.to_owned(), raw: Vec::new() });
+        }
+        match &self.form {
+            Form::Affinity { tid, start_ticks, .. } => {
+                return match affinity::allowed(root, *tid, *start_ticks) {
+                    // The whole status file would be a kilobyte of journal for one line of it.
+                    Ok(cpus) => Ok(Reading::Value { text: cpus.to_string(), raw: Vec::new() }),
+                    Err(error) if error.is_absent() => Ok(Reading::Absent),
+                    Err(error) => Err(error),
+                };
+            }
+            Form::Strays(fence) => {
+                return fence.strays(root).map(|text| Reading::Value { text, raw: Vec::new() });
+            }
+            Form::QueuesBeyond { cpus, online } => {
+                return queues_beyond(root, cpus, online)
+                    .map(|text| Reading::Value { text, raw: Vec::new() });
+            }
+            _ => {}
         }
         let mut raw = Vec::new();
         for file in self.files() {
@@ -200,9 +259,11 @@ impl Cell {
         let second = raw.get(1).map(|text| text.trim());
         match &self.form {
             Form::Number | Form::Pages { .. } => number(shown).map(|n| n.to_string()),
-            Form::Word if shown.is_empty() => Err("an empty line".to_owned()),
-            Form::Word | Form::Choice => Ok(shown.to_owned()),
-            Form::CpuList => cpus(shown.parse()).map(|set| set.to_string()),
+            Form::Word | Form::Partition if shown.is_empty() => Err("an empty line".to_owned()),
+            Form::Word | Form::Choice | Form::Partition | Form::Strays(_) | Form::QueuesBeyond { .. } => {
+                Ok(shown.to_owned())
+            }
+            Form::CpuList | Form::Affinity { .. } => cpus(shown.parse()).map(|set| set.to_string()),
             Form::CpuMask { .. } => {
                 cpus(CpuSet::from_mask(second.unwrap_or(shown))).map(|set| set.to_string())
             }
@@ -214,9 +275,14 @@ impl Cell {
         }
     }
 
-    /// Whether two canonical texts mean the same to the kernel.
+    /// Whether `one` means the same to the kernel as `other`, which it may have been asked for.
     pub fn same(&self, one: &str, other: &str) -> bool {
-        let Form::CpuMask { online, .. } = &self.form else { return one == other };
+        let online = match &self.form {
+            Form::CpuMask { online, .. } | Form::Affinity { online, .. } => online,
+            // A partition that was invalid is asked for by its word; whether it becomes so again is the kernel's business.
+            Form::Partition if is_invalid(other) => return partition_word(one) == partition_word(other),
+            _ => return one == other,
+        };
         let masked = |text: &str| text.parse::<CpuSet>().map(|set| set.intersection(online));
         match (masked(one), masked(other)) {
             (Ok(one), Ok(other)) => one == other,
@@ -229,8 +295,20 @@ impl Cell {
     pub fn satisfies(&self, now: &str, want: &str) -> bool {
         match (&self.effect, now.parse::<CpuSet>(), want.parse::<CpuSet>()) {
             (Effect::MovesInto(_), Ok(now), Ok(want)) => !now.is_empty() && now.is_subset(&want),
+            // A thread that keeps itself to fewer CPUs is not on any other.
+            (_, Ok(now), Ok(want)) if self.is_affinity() => self.same(&now.difference(&want).to_string(), ""),
             _ => self.same(now, want),
         }
+    }
+
+    /// Whether it is a rule over things that come and go, which comes true when what it is about is changed.
+    pub fn is_rule(&self) -> bool {
+        matches!(self.form, Form::Strays(_) | Form::QueuesBeyond { .. })
+    }
+
+    /// Whether this is a thread's: threads end, and that is no trouble.
+    pub fn is_affinity(&self) -> bool {
+        matches!(self.form, Form::Affinity { .. })
     }
 
     /// What to do to get from one canonical value to another.
@@ -252,6 +330,14 @@ impl Cell {
                 Limit::Ratio(ratio) => vec![write(&self.path, ratio.to_string())],
                 Limit::Bytes(count) => vec![write(bytes, count.to_string())],
             },
+            Form::Affinity { tid, start_ticks, .. } => {
+                let cpus = cpus(to.parse::<CpuSet>())?;
+                if cpus.is_empty() {
+                    return Err("a thread needs a CPU".to_owned());
+                }
+                vec![Step::Affinity { tid: *tid, start_ticks: *start_ticks, cpus: cpus.into() }]
+            }
+            Form::Strays(_) | Form::QueuesBeyond { .. } => Vec::new(),
             _ => vec![write(&self.path, self.rendered(to)?)],
         })
     }
@@ -264,6 +350,7 @@ impl Cell {
                 to.parse::<u64>().map(|n| n.to_string()).map_err(|_| format!("{to:?} is no count"))
             }
             Form::Choice | Form::Word => word(to),
+            Form::Partition => word(partition_word(to)),
             // An empty text would be a write of nothing.
             Form::CpuList => {
                 cpus(to.parse()).map(|set| if set.is_empty() { "\n".to_owned() } else { set.to_string() })
@@ -271,7 +358,12 @@ impl Cell {
             Form::CpuMask { .. } => cpus(to.parse::<CpuSet>()).map(|set| set.mask()),
             Form::Switch(name) if to == ON => Ok(format!("+{name}")),
             Form::Switch(name) if to == OFF => Ok(format!("-{name}")),
-            Form::Switch(_) | Form::Directory | Form::Pair { .. } => Err(format!("{to:?} is no value of it")),
+            Form::Switch(_)
+            | Form::Directory
+            | Form::Pair { .. }
+            | Form::Affinity { .. }
+            | Form::Strays(_)
+            | Form::QueuesBeyond { .. } => Err(format!("{to:?} is no value of it")),
         }
     }
 
@@ -292,6 +384,31 @@ impl Cell {
             _ => false,
         }
     }
+}
+
+/// The queues that may work elsewhere, by name: "none", or how many and which.
+fn queues_beyond(root: &Root, cpus: &CpuSet, online: &CpuSet) -> Result<String, Error> {
+    let queues = host::workqueues::queues(root)?;
+    let is_beyond = |mask: &CpuSet| !mask.intersection(online).is_subset(cpus);
+    let beyond: Vec<String> = queues
+        .into_iter()
+        .filter(|queue| queue.cpus.as_ref().is_some_and(is_beyond))
+        .map(|queue| queue.name.escape_debug().to_string())
+        .collect();
+    Ok(match beyond.len() {
+        0 => crate::fence::NONE.to_owned(),
+        count => format!("{count} queues: {}", beyond.join(", ")),
+    })
+}
+
+// Format: "isolated\n", "isolated invalid (Cpu list in cpuset.cpus not exclusive)\n"
+//         (Documentation/admin-guide/cgroup-v2.rst, cpuset.cpus.partition)
+fn partition_word(text: &str) -> &str {
+    text.split_once(' ').map_or(text, |(word, _)| word)
+}
+
+fn is_invalid(partition: &str) -> bool {
+    partition.split_once(' ').is_some_and(|(_, behind)| behind.starts_with("invalid"))
 }
 
 /// Whether a number lies between two others, the first of them excluded.
@@ -362,6 +479,29 @@ mod tests {
         Cell::plain("/m", Form::CpuMask { online: Box::new("0-1".parse().unwrap()), requested: None })
     }
 
+    fn thread() -> Cell {
+        let online = Box::new("0-3".parse().unwrap());
+        Cell::plain("/proc/7/task/7/status", Form::Affinity { tid: Pid(7), start_ticks: 42, online })
+    }
+
+    #[track_caller]
+    fn check_satisfies(cell: &Cell, now: &str, want: &str, expected: bool) {
+        assert_eq!(cell.satisfies(now, want), expected, "{now:?} for {want:?}");
+    }
+
+    #[test]
+    fn what_is_good_enough() {
+        check_satisfies(&thread(), "0-1", "0-1", true);
+        check_satisfies(&thread(), "1", "0-1", true); // it keeps itself to fewer
+        check_satisfies(&thread(), "0-1,5", "0-1", true); // 5 is off line
+        check_satisfies(&thread(), "0-2", "0-1", false);
+        let partition = Cell::plain("/p", Form::Partition);
+        check_satisfies(&partition, "isolated", "isolated", true);
+        check_satisfies(&partition, "isolated invalid (why)", "isolated", false);
+        check_satisfies(&partition, "isolated", "isolated invalid (why)", true); // an original, put back
+        check_satisfies(&partition, "root invalid (why)", "isolated invalid (why)", false);
+    }
+
     /// What is written to get from one value to another.
     #[track_caller]
     fn check(cell: &Cell, from: &str, to: &str, expected: &str) {
@@ -369,6 +509,7 @@ mod tests {
             Step::Write { path, text } => format!("{path}={text}"),
             Step::MakeDir { path } => format!("mkdir {path}"),
             Step::RemoveDir { path } => format!("rmdir {path}"),
+            Step::Affinity { tid, start_ticks, cpus } => format!("{tid}@{start_ticks}={cpus}"),
         };
         let told = match cell.steps(from, to) {
             Ok(steps) => steps.iter().map(step).collect::<Vec<_>>().join(" "),
@@ -404,6 +545,11 @@ mod tests {
         check(&group, "present", "elsewhere", "error: \"elsewhere\" is no value of it");
         let inside = Cell { lives_in: Some("/g".into()), ..Cell::plain("/g/c", Form::CpuList) };
         check(&inside, "0", "absent", ""); // goes with its group
+        let partition = Cell::plain("/p", Form::Partition);
+        check(&partition, "member", "isolated", "/p=isolated");
+        check(&partition, "member", "isolated invalid (Parent is not a partition root)", "/p=isolated");
+        check(&thread(), "0-3", "0-1", "7@42=0-1");
+        check(&thread(), "0-3", "", "error: a thread needs a CPU");
         let switch = Cell::plain("/s", Form::Switch("cpuset"));
         check(&switch, "off", "on", "/s=+cpuset");
         check(&switch, "on", "off", "/s=-cpuset");

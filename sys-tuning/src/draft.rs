@@ -80,6 +80,23 @@ impl Draft {
         self.add(scope, wanted.knob, attribute, identity, Some(to));
     }
 
+    /// The same, with a reason of its own in place of what the knob is for.
+    pub fn wish_because(
+        &mut self,
+        scope: &Scope<'_>,
+        wanted: &Wanted,
+        attribute: &str,
+        identity: &str,
+        to: String,
+        reason: String,
+    ) {
+        let before = self.wishes.len();
+        self.wish(scope, wanted, attribute, identity, to);
+        if let Some(wish) = self.wishes.get_mut(before) {
+            wish.reason = reason;
+        }
+    }
+
     /// Has the cells remembered that the kernel will change by itself.
     pub fn remember_side_effects(&mut self, scope: &Scope<'_>, knob: &'static Knob) {
         for attribute in knob.side_effects {

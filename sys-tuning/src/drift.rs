@@ -1,7 +1,7 @@
 //! Drift: what quell set, or found as wanted, and is not so any more.
 
 use crate::Error;
-use crate::cell::Reading;
+use crate::cell::{ABSENT, Reading};
 use crate::engine::{Book, Engine};
 use crate::facts::Facts;
 use crate::ledger::Line;
@@ -98,7 +98,9 @@ impl Engine {
             Err(error) => return Some(row(None, Status::Failed, error.to_string())),
         };
         match want {
-            Some(want) if cell.same(want, &have) => None,
+            Some(want) if cell.satisfies(&have, want) => None,
+            // Threads end; whoever has the number now is none of ours.
+            _ if cell.is_affinity() && have == ABSENT => None,
             Some(_) => {
                 let reason = "changed since it was applied; nobody was watching".to_owned();
                 Some(row(Some(have), Status::Drifted, reason))

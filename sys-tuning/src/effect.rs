@@ -21,6 +21,10 @@ pub(crate) fn look(root: &Root, cell: &Cell, want: &str, have: &str) -> Sight {
         Effect::MovesInto(path) => cpus(root, path, list).map(|cpus| moved(&cpus, want)),
         Effect::MaskWithin(path) => cpus(root, path, CpuSet::from_mask).map(|cpus| within(&cpus, want)),
         Effect::ListEquals(path) => cpus(root, path, list).map(|cpus| equal(&cpus, want)),
+        Effect::ListsWithin(..) if want != "isolated" => return ok(Some(have.to_owned())),
+        Effect::ListsWithin(inner, outer) => listed(root, inner, outer, have),
+        Effect::Unbalanced { .. } if want != "0" => return ok(Some(have.to_owned())),
+        Effect::Unbalanced { tree, group } => unbalanced(root, tree, group, have),
     };
     seen.unwrap_or_else(|error| Sight {
         effective: None,
@@ -44,6 +48,27 @@ fn cpus(
         line: error.text,
         problem: error.problem,
     })
+}
+
+/// A partition's CPUs are out of the machine's scheduling when the root's list of such CPUs has them (Linux 6.7 or later).
+fn listed(root: &Root, inner: &str, outer: &str, have: &str) -> Result<Sight, Error> {
+    let inner = cpus(root, inner, list)?;
+    let Some(outer) = if_present(cpus(root, outer, list))? else { return Ok(ok(Some(have.to_owned()))) };
+    if inner.is_subset(&outer) && !inner.is_empty() {
+        return Ok(ok(Some(inner.to_string())));
+    }
+    let reason = format!("the group has CPU {inner}, and the kernel keeps CPU {outer} out of its scheduling");
+    Ok(Sight { effective: Some(outer.to_string()), status: Status::Failed, reason })
+}
+
+fn unbalanced(root: &Root, tree: &str, group: &str, have: &str) -> Result<Sight, Error> {
+    let own = cpus(root, &format!("{group}/cpuset.effective_cpus"), list)?;
+    let balancing = host::cgroups::balancing(root, tree)?;
+    let overlaps = |set: &&(String, CpuSet)| !set.1.intersection(&own).is_empty();
+    let Some((dir, cpus)) = balancing.iter().find(overlaps) else { return Ok(ok(Some(have.to_owned()))) };
+    let reason =
+        format!("{dir} has CPU {cpus} and balances load among them; switch its sched_load_balance off");
+    Ok(Sight { effective: Some("1".to_owned()), status: Status::Failed, reason })
 }
 
 fn ok(effective: Option<String>) -> Sight {

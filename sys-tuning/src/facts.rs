@@ -3,12 +3,14 @@
 //! Planning is a pure function of these facts, of what the cells hold, and of the profile. A part of the machine that the
 //! kernel does not show is `None` or empty; only a part that is there and cannot be understood is an error.
 
+use host::affinity::{self, Reaching};
 use host::cgroups::{self, Hierarchy, Version};
 use host::cpufreq::{self, Scaling};
 use host::cpus::{self, Cpus};
 use host::hugepages::{self, PageSize, Pool};
 use host::irqs::{self, Line};
 use host::numa::{self, Node, NodeId};
+use host::workqueues::{self, Queue};
 use host::{Error, Root, if_present};
 use units::{CpuId, CpuSet};
 
@@ -32,6 +34,9 @@ pub(crate) struct Facts {
     /// The period that real-time throttling counts in.
     pub rt_period_us: Option<i64>,
     pub workqueue_requested: bool,
+    pub queues: Vec<Queue>,
+    /// The threads that may use CPUs they are to be kept off; read for planning only.
+    pub reaching: Reaching,
     problems: Vec<(Topic, String)>,
 }
 
@@ -73,6 +78,10 @@ impl Facts {
         if wants(Topic::Irqs) {
             facts.irqs = problems.note(Topic::Irqs, if_present(irqs::lines(root))).unwrap_or_default();
         }
+        if wants(Topic::Workqueues) {
+            facts.queues =
+                problems.note(Topic::Workqueues, if_present(workqueues::queues(root))).unwrap_or_default();
+        }
         if wants(Topic::Cpufreq) {
             facts.scaling = problems.note(Topic::Cpufreq, cpufreq::scaling(root).map(Some));
         }
@@ -83,6 +92,15 @@ impl Facts {
         }
         facts.problems = problems.list;
         facts
+    }
+
+    /// Reads the threads that may use one of `cpus`: not with the rest, because which CPUs those are is told by the rest,
+    /// and because it costs more than everything else together.
+    pub fn read_tasks(&mut self, root: &Root, cpus: &CpuSet) {
+        match affinity::reaching(root, cpus) {
+            Ok(reaching) => self.reaching = reaching,
+            Err(error) => self.problems.push((Topic::Tasks, error.to_string())),
+        }
     }
 
     /// Why a knob cannot be planned: something it needs to know could not be read or understood.

@@ -20,6 +20,10 @@ pub(crate) fn write(root: &Root, cell: &Cell, to: &str, restored: Option<&[Strin
             Step::MakeDir { path } => root.make_dir(&path)?,
             Step::RemoveDir { path } => root.remove_dir(&path)?,
             Step::Write { path, text } => write_all(root, shown(root, cell, &path, &text)?.into_iter())?,
+            Step::Affinity { cpus, .. } => {
+                let status = with_cpus(&root.read_lossy(&cell.path)?, &cpus.to_string());
+                root.write(&cell.path, &status)?;
+            }
         }
     }
     Ok(())
@@ -54,6 +58,15 @@ fn switched(list: &str, word: &str, on: bool) -> String {
     let mut words: Vec<&str> = list.split_ascii_whitespace().filter(|other| *other != word).collect();
     words.extend(on.then_some(word));
     words.join(" ")
+}
+
+/// A thread's status file with other CPUs in the line that is read; the mask beside it stays as it was captured.
+fn with_cpus(status: &str, cpus: &str) -> String {
+    let line = |line: &str| match line.split_once(":\t") {
+        Some((key @ "Cpus_allowed_list", _)) => format!("{key}:\t{cpus}\n"),
+        _ => line.to_owned(),
+    };
+    status.split_inclusive('\n').map(line).collect()
 }
 
 fn malformed(root: &Root, cell: &Cell, problem: String) -> Error {

@@ -31,7 +31,7 @@ pub struct Plan {
     pub reboot_required: bool,
     /// Cells the kernel changes by itself when these changes are made.
     pub(crate) side_effects: Vec<Planned>,
-    /// Cells that are as wanted already.
+    /// Cells that are as wanted already, or will be when the changes are made.
     pub(crate) holds: Vec<(Target, String)>,
 }
 
@@ -90,7 +90,11 @@ impl Plan {
             let knob = seen.wish.knob.id;
             match judge(&seen, ledger, &plan, survey.facts.is_fixture) {
                 Judgement::SideEffect(planned) => side_effects.push(planned),
-                Judgement::Holds(value) => plan.holds.push((target(&seen.wish), value)),
+                Judgement::Holds(value) => {
+                    plan.satisfied += 1;
+                    plan.holds.push((target(&seen.wish), value));
+                }
+                Judgement::Watch(value) => plan.holds.push((target(&seen.wish), value)),
                 Judgement::Change(change) => plan.changes.push(change),
                 Judgement::Skip(status, reason) => plan.skipped.push(skipped(&seen.wish, status, reason)),
                 Judgement::Unreadable(reason) => plan.unreadable.push(format!("{knob}: {reason}")),
@@ -100,7 +104,6 @@ impl Plan {
         let is_caused = |planned: &Planned| plan.changes.iter().any(|change| change.knob == planned.knob);
         side_effects.retain(is_caused);
         plan.side_effects = side_effects;
-        plan.satisfied = plan.holds.len();
         plan.reboot_required = plan.changes.iter().any(|change| change.when == When::Boot);
         plan
     }
@@ -120,6 +123,8 @@ impl Plan {
 enum Judgement {
     Change(Change),
     Holds(String),
+    /// Nothing to write: it comes true with the changes of its neighbours.
+    Watch(String),
     Skip(Status, String),
     Unreadable(String),
     SideEffect(Planned),
@@ -148,6 +153,9 @@ fn judge(seen: &Seen, ledger: &Ledger, plan: &Plan, is_fixture: bool) -> Judgeme
         Reading::Absent => return absent(wish.knob.absence),
         Reading::Value { text, .. } if wish.cell.satisfies(text, to) => {
             return Judgement::Holds(text.clone());
+        }
+        Reading::Value { .. } if wish.cell.is_rule() => {
+            return Judgement::Watch(to.clone());
         }
         Reading::Value { .. } => {}
     }

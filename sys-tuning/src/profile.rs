@@ -13,6 +13,7 @@ use host::numa::NodeId;
 use units::Name;
 
 use crate::error::{Error, ProfileMistakes};
+use crate::group::GroupPath;
 use crate::registry::{self, Attribute, Kind, Knob};
 use crate::roles::{CpuChoice, Isolated};
 
@@ -68,6 +69,7 @@ pub(crate) enum Value {
     /// `None`: any latency.
     Latency(Option<u32>),
     Name(Name),
+    Group(GroupPath),
 }
 
 impl Wanted {
@@ -89,6 +91,7 @@ impl Wanted {
             Value::Word(word) => Some(word.clone()),
             Value::Flag(flag) => Some(u8::from(*flag).to_string()),
             Value::Name(name) => Some(name.to_string()),
+            Value::Group(group) => Some(group.to_string()),
             Value::Cpus(_) | Value::Nodes(_) | Value::Latency(_) => None,
         }
     }
@@ -326,6 +329,7 @@ fn setting(section: &Section<'_>, attribute: &Attribute) -> Option<(Value, Place
         Kind::Choice(words) => choice(section, name, words),
         Kind::Flag => section.boolean(name).map(|found| (Value::Flag(found.value), found.place)),
         Kind::Cpus => section.parsed(name).map(|found| (Value::Cpus(found.value), found.place)),
+        Kind::Group => section.parsed(name).map(|found| (Value::Group(found.value), found.place)),
         Kind::Name => section.parsed(name).map(|found| (Value::Name(found.value), found.place)),
         Kind::Nodes { max } => nodes(section, name, max),
         Kind::Latency => latency(section, name),

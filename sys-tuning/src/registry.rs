@@ -99,6 +99,8 @@ pub enum Kind {
     Latency,
     /// A checked name.
     Name,
+    /// The path of a control group.
+    Group,
 }
 
 impl fmt::Display for Kind {
@@ -111,6 +113,7 @@ impl fmt::Display for Kind {
             Self::Nodes { max } => write!(f, "a number a memory node, 0 to {max}, as in {{ node0 = 512 }}"),
             Self::Latency => f.write_str("microseconds, or \"any\""),
             Self::Name => f.write_str("a name of a-z 0-9 . _ -"),
+            Self::Group => f.write_str("a control group, as in trading.slice"),
         }
     }
 }
@@ -151,6 +154,8 @@ words!(
         Root = "root",
         /// uid 0 and CAP_SYS_ADMIN.
         SysAdmin = "root with CAP_SYS_ADMIN",
+        /// CAP_SYS_NICE.
+        SysNice = "CAP_SYS_NICE",
     }
 );
 
@@ -203,6 +208,8 @@ pub(crate) enum Topic {
     Irqs,
     Nodes,
     Cpufreq,
+    Tasks,
+    Workqueues,
 }
 
 /// Every knob, in the order in which changes are made.
@@ -218,6 +225,8 @@ pub fn find(id: &str) -> Option<&'static Knob> {
 }
 
 /// What may stall a CPU or take memory comes before what fences CPUs off: its kernel work then still runs everywhere.
+/// Threads are moved before a partition takes CPUs, so that the partition goes first on the way back: the kernel gives no
+/// thread the CPUs of another's partition.
 const ALL: &[&Knob] = &[
     &knobs::swap::KNOB,
     &knobs::dirty::KNOB,
@@ -233,6 +242,8 @@ const ALL: &[&Knob] = &[
     &knobs::irq_aff::KNOB,
     &knobs::qos::KNOB,
     &knobs::governor::KNOB,
+    &knobs::tasks::KNOB,
+    &knobs::kthreads::KNOB,
     &knobs::cpuset2::KNOB,
     &knobs::cpuset1::KNOB,
 ];

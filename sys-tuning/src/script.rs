@@ -29,6 +29,7 @@ fn line(step: &Step) -> String {
         Step::Write { path, text } => format!("echo {} > {}", quoted(text.trim_end()), quoted(path)),
         Step::MakeDir { path } => format!("mkdir {}", quoted(path)),
         Step::RemoveDir { path } => format!("rmdir {}", quoted(path)),
+        Step::Affinity { tid, cpus, .. } => format!("taskset -pc {cpus} {tid}"),
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use host::{Error as HostError, Root};
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
+use units::CpuSet;
 
 use crate::Error;
 use crate::cell::{Cell, Form, Reading};
@@ -13,6 +14,7 @@ use crate::draft::{Draft, Scope, Wish};
 use crate::error::ProfileMistakes;
 use crate::facts::Facts;
 use crate::profile::Profile;
+use crate::registry::Topic;
 use crate::roles::{Isolated, Roles, unknown_cpu};
 use crate::status::Status;
 
@@ -38,8 +40,12 @@ impl Survey {
     /// # Errors
     /// [`Error::Profile`] for what this machine cannot be asked for.
     pub fn take(root: &Arc<Root>, profile: &Profile) -> Result<Self, Error> {
-        let facts = Facts::read(root, profile.knobs());
+        let mut facts = Facts::read(root, profile.knobs());
         let roles = Roles::divide(&facts, &profile.isolated);
+        let fenced = fenced(&roles, profile);
+        if !fenced.is_empty() {
+            facts.read_tasks(root, &fenced);
+        }
         let mut draft = draft(&facts, &roles, profile);
         if !draft.mistakes.is_empty() {
             return Err(Error::Profile(ProfileMistakes(draft.mistakes)));
@@ -47,6 +53,15 @@ impl Survey {
         let seen = std::mem::take(&mut draft.wishes).into_iter().map(|wish| look(root, wish)).collect();
         Ok(Self { facts, draft, seen })
     }
+}
+
+/// The CPUs that some threads are to be kept off.
+fn fenced(roles: &Roles, profile: &Profile) -> CpuSet {
+    let settings = profile.wanted.iter().filter(|wanted| wanted.knob.reads.contains(&Topic::Tasks));
+    let choices = settings.filter_map(|wanted| wanted.setting("cpus")?.value.as_cpus());
+    choices.fold(CpuSet::empty(), |fenced, choice| {
+        fenced.union(&roles.online.difference(&roles.resolve(choice)))
+    })
 }
 
 fn look(root: &Root, wish: Wish) -> Seen {
@@ -60,6 +75,10 @@ fn look(root: &Root, wish: Wish) -> Seen {
 
 /// Asks the system, not the kernel attribute: a file's rights and its file system's state.
 fn unwritable(root: &Root, cell: &Cell) -> Option<Errno> {
+    if cell.is_affinity() && root.is_system() {
+        // A system call, not a file. Root is who has the capability for other people's threads, as far as can be told.
+        return (!nix::unistd::geteuid().is_root()).then_some(Errno::EPERM);
+    }
     let path = match cell.form {
         Form::Directory => cell.path.rsplit_once('/').map_or("/", |(parent, _)| parent),
         _ => &cell.path,

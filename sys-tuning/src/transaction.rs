@@ -26,6 +26,9 @@ pub(crate) struct Item {
     pub raw: Option<Vec<String>>,
 }
 
+/// What is told of a thread that is no more.
+pub(crate) const ENDED: &str = "it has ended";
+
 /// What became of one change.
 #[derive(Debug, Clone)]
 pub(crate) struct Verdict {
@@ -71,6 +74,10 @@ impl Engine {
                 Verdict { for_good: refusal.for_good, ..Verdict::new(refusal.status, refusal.reason, now) }
             }
             Done::Differs(reading, reason) => Verdict::new(Status::Failed, reason, text(reading)),
+            Done::Gone => {
+                let gone = Some(Reading::Absent.text().to_owned());
+                Verdict::new(Status::NotApplicable, ENDED, gone)
+            }
             Done::Unreadable(error) if error.is_absent() => {
                 let reason = format!("{error}: it went away");
                 Verdict::new(Status::Failed, reason, Some(Reading::Absent.text().to_owned()))

@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use host::threads::{Policy, Role, monotonic_now, spawn};
-use host::{Error, Root, numa};
+use host::{Error, Root, affinity, numa};
 use units::limits::{BLOCKED_WRITES_MAX, KERNEL_WRITE_DEADLINE};
 use units::{CpuSet, Nanos};
 
@@ -52,6 +52,8 @@ pub(crate) enum Done {
     Refused(Error, Result<Reading, Error>),
     /// The value did not stay what was written, or growing on would have endangered the machine.
     Differs(Reading, String),
+    /// The thread it was about has ended.
+    Gone,
     /// It could not be looked at.
     Unreadable(Error),
     /// The write is still in the kernel.
@@ -62,7 +64,7 @@ pub(crate) enum Done {
 
 impl Done {
     fn is_failure(&self) -> bool {
-        !matches!(self, Self::Wrote(_))
+        !matches!(self, Self::Wrote(_) | Self::Gone)
     }
 }
 
@@ -244,6 +246,9 @@ impl Worker {
             Ok(reading) => reading,
             Err(error) => return Done::Unreadable(error),
         };
+        if job.cell.is_affinity() && before == Reading::Absent {
+            return Done::Gone;
+        }
         if self.is_settled(job, &before) {
             return Done::Wrote(before);
         }
@@ -259,6 +264,8 @@ impl Worker {
         };
         let after = job.cell.read(&self.root);
         match (written, after) {
+            (Err(error), _) if job.cell.is_affinity() && error.is_absent() => Done::Gone,
+            (Ok(()), Ok(Reading::Absent)) if job.cell.is_affinity() => Done::Gone,
             (Err(error), after) => Done::Refused(error, after),
             (Ok(()), Err(error)) => Done::Unreadable(error),
             (Ok(()), Ok(after)) if job.cell.same(after.text(), &job.to) => Done::Wrote(after),
@@ -290,6 +297,9 @@ impl Worker {
             Step::Write { path, text } => self.root.write(path, text),
             Step::MakeDir { path } => self.root.make_dir(path),
             Step::RemoveDir { path } => self.root.remove_dir(path),
+            Step::Affinity { tid, start_ticks, cpus } => {
+                affinity::set_allowed(&self.root, *tid, *start_ticks, cpus)
+            }
         };
         let mut result = once();
         for _ in 0..RETRIES {
@@ -456,6 +466,7 @@ mod tests {
             Done::Refused(..) => "refused",
             Done::Differs(..) => "differs",
             Done::Unreadable(_) => "unreadable",
+            Done::Gone => "gone",
             Done::Blocked => "blocked",
             Done::NotTried => "not tried",
         };

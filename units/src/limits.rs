@@ -69,5 +69,18 @@ pub const JOURNAL_BYTES_MAX: u64 = 4 << 20;
 /// Bytes held in reserve beside the journal, so that a roll-back can be recorded on a full disk.
 pub const JOURNAL_RESERVE_BYTES: u64 = 64 << 10;
 
+/// Threads looked at when those that may use isolated CPUs are searched: 0.4 us each, so 13 ms at most. The rest is counted.
+pub const TASKS_SEEN_MAX: usize = 32_768;
+
+/// Threads one apply moves: a journal record of about 300 bytes each, so that they stay well below
+/// [`JOURNAL_BYTES_MAX`]. The rest is counted and told.
+pub const TASKS_MOVED_MAX: usize = 2048;
+
+/// Cgroup v1 sets looked at for load balancing that overlaps ours; a host has tens, a host of containers hundreds.
+pub const CPUSETS_SEEN_MAX: usize = 4096;
+
+/// Bytes of a control group's path in a profile: one component's bound in the kernel, and room enough for systemd's trees.
+pub const GROUP_PATH_BYTES_MAX: usize = 255;
+
 /// Transactions `quell tune history` keeps after the journal is rewritten.
 pub const HISTORY_KEPT: usize = 200;

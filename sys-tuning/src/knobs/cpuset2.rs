@@ -1,9 +1,15 @@
 //! A cgroup v2 cpuset partition: the run-time replacement of `isolcpus=`.
 //!
 //! Every write succeeds here even where its effect is refused; the truth is the partition's text, which then reads
-//! "isolated invalid (reason)". Source: Documentation/admin-guide/cgroup-v2.rst, "Cpuset Interface Files".
+//! "isolated invalid (reason)", the root's list of isolated CPUs, and the group's effective CPUs. A group below another
+//! (`trading.slice/trading-engine.slice`) is a *remote* partition: every group above it has to hand its CPUs down in
+//! `cpuset.cpus.exclusive` (Linux 6.7 or later). systemd owns its slices: it removes an empty one when its last unit
+//! stops and makes it anew without the partition, and it takes the cpuset controller away from groups of which no unit
+//! asks for it; drift shows either. Give such a slice `AllowedCPUs=` in its unit, or use a group systemd does not know.
+//! Source: Documentation/admin-guide/cgroup-v2.rst, "Cpuset Interface Files".
 
-use host::cgroups::Version;
+use host::cgroups::{Hierarchy, Version};
+use units::CpuSet;
 
 use super::cpuset1::{GROUP, group_dir};
 use crate::cell::{Cell, Effect, Form, PRESENT};
@@ -23,19 +29,23 @@ pub(crate) static KNOB: Knob = Knob {
             Kind::Choice(&["member", "root", "isolated"]),
             "isolated: no load balancing among them; root: balanced apart from the others; member: shared",
         ),
-        Attribute::new("group", Kind::Name, "the group's name; quell unless given"),
+        Attribute::new("group", Kind::Group, "the group, as in trading.slice; quell unless given"),
     ],
     source: "isolated: Documentation/admin-guide/cgroup-v2.rst (\"strongly advised\" over isolcpus)",
     needs: Needs::Root,
     when: When::Runtime,
     blast: Blast::TaskMove,
     absence: Absence::NotApplicable("the group is not there"),
-    effect: "cpuset.cpus.partition reads as wanted, without \"invalid\", and cpuset.cpus.effective equals the CPUs",
-    undo: "the group is removed if quell made it, else its original partition and CPUs are written",
+    effect: "cpuset.cpus.partition reads as wanted, without \"invalid\"; cpuset.cpus.effective equals the CPUs, and those \
+             of an isolated partition are in the root's cpuset.cpus.isolated",
+    undo: "the group is removed if quell made it, else its original partition and CPUs are written; one that was invalid \
+           is asked for again and may be invalid again",
     paths: &[
         "/sys/fs/cgroup/cgroup.subtree_control",
+        "/sys/fs/cgroup/{group}/cgroup.subtree_control",
         "/sys/fs/cgroup/{group}",
         "/sys/fs/cgroup/{group}/cpuset.cpus",
+        "/sys/fs/cgroup/{group}/cpuset.cpus.exclusive",
         "/sys/fs/cgroup/{group}/cpuset.cpus.partition",
     ],
     side_effects: &[],
@@ -60,16 +70,34 @@ fn wish(scope: &Scope<'_>, wanted: &Wanted, draft: &mut Draft) {
     }
     let group = wanted.text("group").unwrap_or_else(|| GROUP.to_owned());
     draft.wish(scope, wanted, "controller", "", "on".to_owned());
+    for above in above(&group) {
+        draft.wish(scope, wanted, "controller", above, "on".to_owned());
+        if partition != "member" {
+            wish_exclusive(scope, wanted, draft, above, &cpus);
+        }
+    }
     draft.wish(scope, wanted, "group", &group, PRESENT.to_owned());
     draft.wish(scope, wanted, "cpus", &group, cpus.to_string());
+    if group.contains('/') && partition != "member" {
+        wish_exclusive(scope, wanted, draft, &group, &cpus);
+    }
     draft.wish(scope, wanted, "partition", &group, partition);
+}
+
+/// CPUs reach a remote partition only through groups that hold them exclusively.
+fn wish_exclusive(scope: &Scope<'_>, wanted: &Wanted, draft: &mut Draft, group: &str, cpus: &CpuSet) {
+    draft.wish(scope, wanted, "exclusive", group, cpus.to_string());
+}
+
+/// The groups above `group`, the outermost first: of `a/b/c`, `a` and `a/b`.
+fn above(group: &str) -> impl Iterator<Item = &str> {
+    group.match_indices('/').map(|(slash, _)| &group[..slash])
 }
 
 fn locate(facts: &Facts, attribute: &str, identity: &str) -> Option<Cell> {
     let hierarchy = facts.cpuset_hierarchy(Version::V2)?;
     if attribute == "controller" {
-        let path = format!("{}/cgroup.subtree_control", hierarchy.mount);
-        return Some(Cell::plain(path, Form::Switch("cpuset")));
+        return controller(hierarchy, identity);
     }
     let dir = group_dir(hierarchy, identity)?;
     let inside =
@@ -80,7 +108,37 @@ fn locate(facts: &Facts, attribute: &str, identity: &str) -> Option<Cell> {
             effect: Effect::ListEquals(format!("{dir}/cpuset.cpus.effective")),
             ..inside("cpuset.cpus", Form::CpuList)
         }),
-        "partition" => Some(inside("cpuset.cpus.partition", Form::Word)),
+        "exclusive" => Some(inside("cpuset.cpus.exclusive", Form::CpuList)),
+        "partition" => Some(Cell {
+            effect: Effect::ListsWithin(
+                format!("{dir}/cpuset.cpus.effective"),
+                format!("{}/cpuset.cpus.isolated", hierarchy.mount),
+            ),
+            ..inside("cpuset.cpus.partition", Form::Partition)
+        }),
         _ => None,
+    }
+}
+
+/// Whether the groups right below `group` have cpusets; the root's where it is empty.
+fn controller(hierarchy: &Hierarchy, group: &str) -> Option<Cell> {
+    let dir = if group.is_empty() { hierarchy.mount.clone() } else { group_dir(hierarchy, group)? };
+    Some(Cell::plain(format!("{dir}/cgroup.subtree_control"), Form::Switch("cpuset")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_above(group: &str, expected: &[&str]) {
+        assert_eq!(above(group).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn the_groups_above() {
+        check_above("quell", &[]);
+        check_above("trading.slice/engine", &["trading.slice"]);
+        check_above("a/b/c", &["a", "a/b"]);
     }
 }

@@ -1,10 +1,17 @@
 //! Where the kernel's unbound work runs.
+//!
+//! One mask limits every unbound queue, and queues that the kernel shows have one of their own: work runs where both allow
+//! it, and where they have no CPU in common, by the first alone. The queues' own masks are narrowed too, so that they say
+//! what holds, and hold when the first is widened by somebody. Queues appear when a driver loads, with a mask of every
+//! CPU: that none reaches beyond the wanted ones is watched as a rule, and applying again narrows the new ones. Source:
+//! Documentation/core-api/workqueue.rst; kernel/workqueue.c, wqattrs_actualize_cpumask.
 
-use host::workqueues::CPUMASK;
+use host::workqueues::{CPUMASK, DIR, queue_cpumask};
 
 use crate::cell::{Cell, Effect, Form};
 use crate::draft::{Draft, Scope};
 use crate::facts::Facts;
+use crate::fence::NONE;
 use crate::profile::Wanted;
 use crate::registry::{Absence, Attribute, Blast, Group, Kind, Knob, Needs, Topic, When};
 
@@ -21,25 +28,47 @@ pub(crate) static KNOB: Knob = Knob {
     when: When::Runtime,
     blast: Blast::TaskMove,
     absence: Absence::NotApplicable("this kernel does not show its work queues"),
-    effect: "the effective mask lies within the wanted CPUs; partitions may have taken CPUs from it",
-    undo: "the requested mask is written",
-    paths: &[CPUMASK, REQUESTED],
+    effect: "the effective mask lies within the wanted CPUs; partitions may have taken CPUs from it. No queue's own mask \
+             reaches beyond them; looked up anew each time, so that queues of drivers loaded later count",
+    undo: "the requested mask and the queues' own masks are written",
+    paths: &[CPUMASK, REQUESTED, "/sys/devices/virtual/workqueue/{queue}/cpumask"],
     side_effects: &[],
-    reads: &[Topic::Cpus],
+    reads: &[Topic::Cpus, Topic::Workqueues],
     wish,
     locate,
 };
 
 fn wish(scope: &Scope<'_>, wanted: &Wanted, draft: &mut Draft) {
-    if let Some(cpus) = draft.cpus(scope, wanted, "cpus") {
-        draft.wish(scope, wanted, "cpus", "", cpus.to_string());
+    let Some(cpus) = draft.cpus(scope, wanted, "cpus") else { return };
+    draft.wish(scope, wanted, "cpus", "", cpus.to_string());
+    for queue in &scope.facts.queues {
+        let Some(mask) = &queue.cpus else { continue }; // bound to CPUs: its work comes from there
+        let within = mask.intersection(&cpus);
+        let to = if within.is_empty() { &cpus } else { &within };
+        draft.wish(scope, wanted, "cpus", &queue.name, to.to_string());
+    }
+    if !scope.facts.queues.is_empty() {
+        draft.wish(scope, wanted, "beyond", &cpus.to_string(), NONE.to_owned());
     }
 }
 
-fn locate(facts: &Facts, attribute: &str, _: &str) -> Option<Cell> {
+fn locate(facts: &Facts, attribute: &str, queue: &str) -> Option<Cell> {
+    let online = || facts.online().into();
+    if attribute == "beyond" {
+        let cpus = Box::new(queue.parse().ok()?);
+        return Some(Cell::plain(DIR, Form::QueuesBeyond { cpus, online: online() }));
+    }
+    if attribute != "cpus" {
+        return None;
+    }
+    if !queue.is_empty() {
+        let known = facts.queues.iter().find(|known| known.name == queue && known.cpus.is_some())?;
+        let form = Form::CpuMask { online: online(), requested: None };
+        return Some(Cell::plain(queue_cpumask(&known.name), form));
+    }
     let requested = facts.workqueue_requested.then(|| REQUESTED.to_owned());
-    (attribute == "cpus").then(|| Cell {
+    Some(Cell {
         effect: Effect::MaskWithin(CPUMASK.to_owned()),
-        ..Cell::plain(CPUMASK, Form::CpuMask { online: facts.online().into(), requested })
+        ..Cell::plain(CPUMASK, Form::CpuMask { online: online(), requested })
     })
 }

@@ -416,6 +416,9 @@ fn kernel_time(steps: &[Step]) -> units::Nanos {
             Step::Write { path, text } => root.write(path, text),
             Step::MakeDir { path } => root.make_dir(path),
             Step::RemoveDir { path } => root.remove_dir(path),
+            Step::Affinity { tid, start_ticks, cpus } => {
+                host::affinity::set_allowed(&root, *tid, *start_ticks, cpus)
+            }
         };
         done.unwrap();
     }

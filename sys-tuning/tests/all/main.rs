@@ -11,6 +11,7 @@
 mod behaviour;
 mod crash;
 mod faults;
+mod isolation;
 mod kernel;
 mod killer;
 mod process;
