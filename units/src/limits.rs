@@ -39,6 +39,13 @@ pub const COLLECTOR_PERIOD: Nanos = Nanos::from_millis(10);
 /// the 516 KiB a CPU that the kernel lets an ordinary user map (`kernel.perf_event_mlock_kb`).
 pub const TRACE_RING_BYTES: u32 = 256 << 10;
 
+/// CPUs whose kernel events are read at once: fifteen descriptors and a ring each, 960 of the 1024 that the agent's unit
+/// may put into the service manager's store, and 16 MiB.
+pub const TRACE_CPUS_MAX: usize = 64;
+
+/// Kernel events that one pass of the collector takes out of one CPU's ring: a whole ring of the shortest ones.
+pub const TRACE_EVENTS_A_PASS: usize = 8192;
+
 /// Stalls kept, newest last; older ones are dropped and counted.
 pub const STALLS_KEPT: usize = 256;
 
