@@ -146,7 +146,7 @@ impl Times {
 
 /// Applies, applies again, rolls back; the writes of the second apply.
 fn round(engine: &Engine, profile: &Profile, times: &mut Times) -> anyhow::Result<u64> {
-    let options = ApplyOptions { atomic: false, accept_dangers: true, at: 0 };
+    let options = ApplyOptions { accept_dangers: true, ..ApplyOptions::PLAIN };
     let (plan, took) = timed(|| engine.plan(profile));
     times.plan.add(took);
     let plan = plan?;

@@ -176,6 +176,15 @@ pub fn monotonic_now() -> Nanos {
     Nanos::from_secs(seconds) + Nanos(u64::try_from(now.tv_nsec()).unwrap_or(0))
 }
 
+/// CLOCK_BOOTTIME now: monotonic, counts time asleep, and starts at 0 with each boot, so that a deadline can be told to
+/// another process of the same boot.
+#[must_use]
+pub fn boottime_now() -> Nanos {
+    let now = clock_gettime(ClockId::CLOCK_BOOTTIME).expect("CLOCK_BOOTTIME exists since Linux 2.6.39");
+    let seconds = u64::try_from(now.tv_sec()).unwrap_or(0);
+    Nanos::from_secs(seconds) + Nanos(u64::try_from(now.tv_nsec()).unwrap_or(0))
+}
+
 /// Sleeps until CLOCK_MONOTONIC reads `deadline`; a deadline in the past returns at once. Signals do not shorten it.
 pub fn sleep_until(deadline: Nanos) {
     let target = TimeSpec::from_duration(deadline.into());

@@ -1,12 +1,14 @@
 //! Applying a plan.
 
+use units::Nanos;
+
 use crate::Error;
 use crate::cell::{ABSENT, Reading};
 use crate::draft::Skipped;
-use crate::engine::{Engine, Locked};
+use crate::engine::{Book, Engine, Locked};
 use crate::journal::Journal;
 use crate::plan::{Change, Plan, Planned};
-use crate::record::{Begin, Entry, Hold, Outcome, Record, Target, What};
+use crate::record::{Asked, Asker, Begin, Entry, Hold, Outcome, Record, Target, Wanted, What};
 use crate::status::Status;
 use crate::transaction::{ENDED, Item, Verdict, end, outcome, record_at_any_price};
 use crate::writer::Expected;
@@ -20,6 +22,25 @@ pub struct ApplyOptions {
     pub accept_dangers: bool,
     /// The wall clock, in seconds since 1970: for the history, nothing is decided by it.
     pub at: u64,
+    /// It undoes itself unless it is confirmed before CLOCK_BOOTTIME reads this.
+    pub confirm_by: Option<Nanos>,
+    /// Who wants it.
+    pub by: Asker,
+    /// This is no new wish: what stands in the kernel is to be what was asked for already. Where that is of this boot, the
+    /// changes belong to it and are undone with it.
+    pub is_hold: bool,
+}
+
+impl ApplyOptions {
+    /// As `quell tune apply` without a flag.
+    pub const PLAIN: Self = Self {
+        atomic: false,
+        accept_dangers: false,
+        at: 0,
+        confirm_by: None,
+        by: Asker::Root,
+        is_hold: false,
+    };
 }
 
 /// What applying a plan came to.
@@ -71,28 +92,33 @@ impl Engine {
     /// these cases no knob was written.
     pub fn apply(&self, plan: &Plan, options: &ApplyOptions) -> Result<Applied, Error> {
         check(plan, options)?;
-        if plan.changes.is_empty() && plan.holds.is_empty() {
+        if plan.changes.is_empty() && plan.holds.is_empty() && !self.has_state()? {
             return Ok(Applied::nothing(plan));
         }
         let locked = self.locked()?;
         if let Some(damaged) = self.damage(&locked.book) {
             return Err(damaged);
         }
-        let prepared = self.prepare(plan, &locked);
+        match locked.book.ledger.on_trial() {
+            Some(_) if options.is_hold => return Ok(Applied::nothing(plan)),
+            Some(trial) => return Err(undecided(trial)),
+            None => {}
+        }
+        let prepared = self.prepare(plan, options, &locked);
         if options.atomic {
             let failed = prepared.settled.iter().filter(|row| row.status == Status::Failed);
             refuse(failed.map(|row| format!("{}: {} (--atomic)", row.knob, row.reason)).collect())?;
         }
-        if prepared.items.is_empty() && is_known(plan, &locked) {
+        if prepared.items.is_empty() && is_known(plan, options, &locked) {
             return Ok(Applied::of(plan, None, prepared.settled, Outcome::Done));
         }
-        self.carry_out(plan, options, &locked, prepared)
+        self.carry_out(plan, options.atomic, &locked, prepared)
     }
 
     /// Looks at every cell again, now that nobody else of us can write: what is read here is what the journal keeps.
-    fn prepare<'p>(&self, plan: &'p Plan, locked: &Locked) -> Prepared<'p> {
+    fn prepare<'p>(&self, plan: &'p Plan, options: &ApplyOptions, locked: &Locked) -> Prepared<'p> {
         let mut prepared = Prepared {
-            begin: begin(plan, locked),
+            begin: begin(plan, options, locked),
             changes: Vec::new(),
             items: Vec::new(),
             settled: Vec::new(),
@@ -132,12 +158,11 @@ impl Engine {
     fn carry_out(
         &self,
         plan: &Plan,
-        options: &ApplyOptions,
+        atomic: bool,
         locked: &Locked,
         prepared: Prepared<'_>,
     ) -> Result<Applied, Error> {
-        let Prepared { mut begin, changes, items, settled } = prepared;
-        begin.at = options.at;
+        let Prepared { begin, changes, items, settled } = prepared;
         let identity = &locked.book.identity;
         let machine = identity.machine.as_deref();
         let mut journal = Journal::new(&locked.dir, &locked.book.contents, machine, self.journal_bytes_max)?;
@@ -148,7 +173,7 @@ impl Engine {
         }
         journal.reserve()?;
         journal.commit(&record)?;
-        let (mut verdicts, taken_back) = self.make_changes(locked, &items, options.atomic);
+        let (mut verdicts, taken_back) = self.make_changes(locked, &items, atomic);
         let is_back = verdicts.iter().zip(&items).all(|(verdict, item)| {
             let ended = item.cell.is_affinity() && verdict.now.as_deref() == Some(ABSENT);
             ended || verdict.now.as_ref() == Some(&item.entry.from)
@@ -159,7 +184,9 @@ impl Engine {
             false => outcome(verdicts.iter()),
         };
         self.look_at_side_effects(&items, &mut verdicts);
-        let ended = record_at_any_price(&mut journal, &end(&begin, result, &verdicts), false);
+        // An end that is lost with the power leaves the profile standing, so that one that came to nothing is not lost.
+        let came_to_nothing = matches!(result, Outcome::RolledBack | Outcome::Failed);
+        let ended = record_at_any_price(&mut journal, &end(&begin, result, &verdicts), came_to_nothing);
         let rows = changes.iter().zip(&items).zip(&verdicts).map(|((change, item), verdict)| {
             change.row(&item.entry.from, verdict.status, &verdict.reason, verdict.now.clone())
         });
@@ -244,28 +271,59 @@ fn refuse(reasons: Vec<String>) -> Result<(), Error> {
     if reasons.is_empty() { Ok(()) } else { Err(Error::Refused(reasons)) }
 }
 
-fn begin(plan: &Plan, locked: &Locked) -> Begin {
+fn begin(plan: &Plan, options: &ApplyOptions, locked: &Locked) -> Begin {
     let hold = |(target, value): &(Target, String)| Hold { target: target.clone(), value: value.clone() };
+    let wanted = wanted(plan, options);
+    let extends = options.is_hold.then(|| extended(&locked.book, plan)).flatten();
     Begin {
         id: locked.book.ledger.next_id,
         boot: locked.book.identity.boot.clone(),
-        what: What::Apply,
-        at: 0,
+        what: if extends.is_some() { What::Repair } else { What::Apply },
+        at: options.at,
         profile: plan.profile.clone(),
         undoes: Vec::new(),
         changes: Vec::new(),
         holds: plan.holds.iter().map(hold).collect(),
+        standing: extends.is_none().then_some(wanted),
+        confirm_by: options.confirm_by.map(|deadline| deadline.0),
+        extends,
     }
 }
 
+fn wanted(plan: &Plan, options: &ApplyOptions) -> Wanted {
+    Wanted { text: plan.text.clone(), by: options.by, accepts_dangers: options.accept_dangers }
+}
+
+/// The apply of this boot that the plan's profile was asked for by, when that is the last one.
+fn extended(book: &Book, plan: &Plan) -> Option<u64> {
+    let standing = book.ledger.standing()?;
+    let is_it = standing.boot == book.identity.boot
+        && standing.wanted.text == plan.text
+        && book.ledger.live().last() == Some(&standing.id);
+    is_it.then_some(standing.id)
+}
+
 /// Whether the last apply was of the same profile and watches the same cells: then there is nothing to record.
-fn is_known(plan: &Plan, locked: &Locked) -> bool {
+fn is_known(plan: &Plan, options: &ApplyOptions, locked: &Locked) -> bool {
     let ledger = &locked.book.ledger;
-    let Some(last) = ledger.last_live().filter(|last| last.end.is_some()) else { return false };
-    let is_watched = |target: &Target| {
-        ledger.lines.contains_key(target) || last.begin.holds.iter().any(|hold| hold.target == *target)
-    };
-    last.begin.profile == plan.profile && plan.holds.iter().all(|(target, _)| is_watched(target))
+    let Some(last) = ledger.live().pop() else { return false };
+    let is_asked = ledger.standing().is_some_and(|standing| {
+        let same = standing.profile == plan.profile && standing.wanted == wanted(plan, options);
+        standing.id == last && same
+    });
+    // An interrupted one is not known to have come to an end.
+    let has_ended = ledger.last_live().is_none_or(|last| last.end.is_some());
+    let holds = ledger.holds();
+    let is_watched = |target: &Target| ledger.lines.contains_key(target) || holds.contains_key(target);
+    is_asked && has_ended && plan.holds.iter().all(|(target, _)| is_watched(target))
+}
+
+/// One undecided apply at a time: what a second one would be undone to, if the first is not confirmed, nobody could say.
+fn undecided(trial: &Asked) -> Error {
+    let id = trial.id;
+    Error::Refused(vec![format!(
+        "transaction {id} waits to be confirmed; `quell tune confirm {id}` keeps it, `quell tune rollback` undoes it"
+    )])
 }
 
 /// What must still stand there when the write comes. A file that its group brings into being holds what the kernel puts

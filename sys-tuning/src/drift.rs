@@ -120,9 +120,8 @@ fn watched(book: &Book) -> Vec<(Target, Option<String>)> {
     let lines = book.ledger.lines.iter().filter(is_watched);
     let mut watched: Vec<(Target, Option<String>)> =
         lines.map(|(target, line)| (target.clone(), line.left().map(str::to_owned))).collect();
-    if let Some(last) = book.ledger.last_live() {
-        let holds = last.begin.holds.iter().filter(|hold| !book.ledger.lines.contains_key(&hold.target));
-        watched.extend(holds.map(|hold| (hold.target.clone(), Some(hold.value.clone()))));
-    }
+    let holds = book.ledger.holds();
+    let holds = holds.into_iter().filter(|(target, _)| !book.ledger.lines.contains_key(*target));
+    watched.extend(holds.map(|(target, value)| (target.clone(), Some(value.to_owned()))));
     watched
 }

@@ -21,10 +21,10 @@ use crate::state::StateDir;
 use crate::survey::Survey;
 
 /// The tuning engine of one machine.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Engine {
     pub(crate) root: Arc<Root>,
-    state_dir: PathBuf,
+    pub(crate) state_dir: PathBuf,
     pub(crate) journal_bytes_max: u64,
 }
 
@@ -77,7 +77,7 @@ impl Engine {
     pub fn plan(&self, profile: &Profile) -> Result<Plan, Error> {
         let survey = Survey::take(&self.root, profile)?;
         let ledger = self.book().map(|book| book.ledger).unwrap_or_default();
-        Ok(Plan::of(&profile.name, survey, &ledger))
+        Ok(Plan::of(profile, survey, &ledger))
     }
 
     /// The journal without the lock; a journal that does not exist is empty.

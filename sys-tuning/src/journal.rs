@@ -62,7 +62,7 @@ pub(crate) fn decode(bytes: &[u8], boot: &str) -> Contents {
 
 /// One stretch of the file.
 enum Item {
-    Intact { record: Record, check: u32, previous: u32 },
+    Intact { record: Box<Record>, check: u32, previous: u32 },
     Bad { at: usize },
 }
 
@@ -79,7 +79,7 @@ impl Lines {
         while let Some(length) = bytes[start..].iter().position(|byte| *byte == b'\n') {
             match parse(&bytes[start..start + length]) {
                 Some((record, check, previous)) => {
-                    lines.items.push(Item::Intact { record, check, previous });
+                    lines.items.push(Item::Intact { record: Box::new(record), check, previous });
                     lines.valid_len = start + length + 1;
                     lines.last_check = check;
                 }
@@ -127,7 +127,7 @@ impl Lines {
     }
 
     fn into_records(self) -> Vec<Record> {
-        let record = |item| if let Item::Intact { record, .. } = item { Some(record) } else { None };
+        let record = |item| if let Item::Intact { record, .. } = item { Some(*record) } else { None };
         self.items.into_iter().filter_map(record).collect()
     }
 }
@@ -156,7 +156,7 @@ fn parse(line: &[u8]) -> Option<(Record, u32, u32)> {
     if !sound {
         return None;
     }
-    Some((serde_json::from_str(json).ok()?, check, word(previous)?))
+    Some((Record::from_json(json)?, check, word(previous)?))
 }
 
 fn word(digits: &str) -> Option<u32> {
@@ -391,6 +391,9 @@ mod tests {
             undoes: vec![],
             changes: vec![entry("swappiness")],
             holds: vec![],
+            standing: None,
+            confirm_by: None,
+            extends: None,
         })
     }
 

@@ -6,12 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use units::limits::HISTORY_KEPT;
+use units::limits::{HISTORY_KEPT, STANDING_KEPT};
 
 use crate::Error;
 use crate::cell::{Cell, Reading};
 use crate::record::{
-    Begin, End, Entry, EntryResult, Hold, LedgerEntry, LedgerRecord, Ours, Outcome, Record, Target, What,
+    Asked, Asker, Begin, Confirm, End, Entry, EntryResult, Hold, LedgerEntry, LedgerRecord, Ours, Outcome,
+    Record, Target, What,
 };
 
 /// The standing of every cell we touched in this boot.
@@ -26,6 +27,10 @@ pub(crate) struct Ledger {
     /// The transactions of this and earlier boots, oldest first, as far as they are kept.
     pub history: Vec<Transaction>,
     pub next_id: u64,
+    /// What was asked for and not undone, in this boot and earlier ones, oldest first: the last one is to be held.
+    asked: Vec<Asked>,
+    /// Somebody asked to let the host go, since anything else was asked for.
+    released: bool,
     /// Cells are restored in the reverse of the order they were first changed in.
     sequence: u64,
 }
@@ -101,6 +106,10 @@ impl Ledger {
                     let begin = open.take_if(|begin| begin.id == end.id && begin.boot == end.boot);
                     ledger.close(begin, Some(end));
                 }
+                Record::Confirm(confirm) => {
+                    ledger.close(open.take(), None);
+                    ledger.confirmed(confirm);
+                }
             }
         }
         ledger.close(open, None);
@@ -109,6 +118,8 @@ impl Ledger {
 
     fn unfold(&mut self, folded: &LedgerRecord) {
         self.next_id = self.next_id.max(folded.next_id);
+        self.asked.clone_from(&folded.asked);
+        self.released = folded.released;
         if folded.boot != self.boot {
             return;
         }
@@ -136,6 +147,7 @@ impl Ledger {
         self.next_id = self.next_id.max(begin.id + 1);
         let transaction = Transaction { begin, end: end.cloned() };
         self.history.push(transaction.clone());
+        self.ask(&transaction);
         if transaction.begin.boot != self.boot {
             return;
         }
@@ -146,6 +158,11 @@ impl Ledger {
             }
             match transaction.begin.what {
                 What::Apply => self.changed(transaction.begin.id, entry, result),
+                // Undone with the apply it belongs to.
+                What::Repair => {
+                    let id = transaction.begin.extends.unwrap_or(transaction.begin.id);
+                    self.changed(id, entry, result);
+                }
                 What::Rollback => self.restored(&transaction.begin.undoes, entry, result),
             }
         }
@@ -153,6 +170,73 @@ impl Ledger {
             transaction.begin.holds.iter().for_each(|hold| self.found(hold));
         }
         self.transactions.push(transaction);
+    }
+
+    /// What the transaction says about what the host is to be held to.
+    fn ask(&mut self, transaction: &Transaction) {
+        let begin = &transaction.begin;
+        match (&begin.standing, begin.what) {
+            (Some(wanted), What::Apply) if transaction.stands() => self.push(Asked {
+                id: begin.id,
+                boot: begin.boot.clone(),
+                profile: begin.profile.clone(),
+                at: begin.at,
+                wanted: wanted.clone(),
+                confirm_by: begin.confirm_by,
+                holds: Vec::new(),
+            }),
+            (_, What::Rollback) if transaction.end.is_some() => {
+                // What was never confirmed and undid itself is no word of anybody's to let the host go.
+                let on_trial =
+                    |id| self.asked.iter().any(|asked| asked.id == id && asked.confirm_by.is_some());
+                self.released |= !begin.undoes.iter().all(|id| on_trial(*id));
+                self.asked.retain(|asked| !begin.undoes.contains(&asked.id));
+            }
+            _ => {}
+        }
+    }
+
+    fn push(&mut self, asked: Asked) {
+        // After a reboot the same is asked for again: that is no second wish, and one step back takes it away.
+        self.asked.pop_if(|last| asked.confirm_by.is_none() && asked.restates(last));
+        self.asked.push(asked);
+        let surplus = self.asked.len().saturating_sub(STANDING_KEPT);
+        self.asked.drain(..surplus);
+    }
+
+    fn confirmed(&mut self, confirm: &Confirm) {
+        let is_it = |asked: &Asked| asked.id == confirm.id && asked.boot == confirm.boot;
+        if let Some(index) = self.asked.iter().position(is_it) {
+            let asked = self.asked.remove(index);
+            self.push(Asked { confirm_by: None, ..asked });
+        }
+    }
+
+    /// What the host is to be held to. What was left unconfirmed by an earlier boot went with that boot.
+    pub fn standing(&self) -> Option<&Asked> {
+        self.asked.iter().rfind(|asked| asked.confirm_by.is_none() || asked.boot == self.boot)
+    }
+
+    /// Whether the last thing that was asked for was to let the host go.
+    pub fn is_released(&self) -> bool {
+        self.released && self.standing().is_none()
+    }
+
+    /// The apply that undoes itself unless it is confirmed. That of an earlier boot counts while something of it is still
+    /// in effect.
+    pub fn on_trial(&self) -> Option<&Asked> {
+        let is_here = |asked: &&Asked| asked.boot == self.boot || self.in_effect().contains(&asked.id);
+        self.asked.iter().filter(|asked| asked.confirm_by.is_some()).rfind(is_here)
+    }
+
+    /// What the last apply that is not undone, and the repairs that belong to it, found as wanted.
+    pub fn holds(&self) -> BTreeMap<&Target, &str> {
+        let Some(last) = self.live().pop() else { return BTreeMap::new() };
+        let folded = self.asked.iter().filter(|asked| asked.id == last).flat_map(|asked| &asked.holds);
+        let is_its = |begin: &&Begin| begin.id == last || begin.extends == Some(last);
+        let begins = self.transactions.iter().map(|transaction| &transaction.begin).filter(is_its);
+        let holds = folded.chain(begins.flat_map(|begin| &begin.holds));
+        holds.map(|hold| (&hold.target, hold.value.as_str())).collect()
     }
 
     /// A later apply found a cell as it wants it: of an interrupted change to that value it is now known how it ended.
@@ -184,9 +268,15 @@ impl Ledger {
             sequence,
             layers: Vec::new(),
         });
-        let layer =
-            Layer { id, from: entry.from.clone(), raw: entry.raw.clone(), ours_before: line.ours.clone() };
-        line.layers.push(layer);
+        // A second change for one transaction (a repair) takes nothing away from what its first one found.
+        if line.layers.iter().all(|layer| layer.id != id) {
+            line.layers.push(Layer {
+                id,
+                from: entry.from.clone(),
+                raw: entry.raw.clone(),
+                ours_before: line.ours.clone(),
+            });
+        }
         match now {
             Some(now) => line.ours = vec![Ours::Value(now.clone())],
             None => line.ours.push(possible(entry)),
@@ -263,21 +353,35 @@ impl Ledger {
         // What an earlier roll-back could not put back is in effect, though its transaction is undone.
         let all: BTreeSet<u64> = self.live().into_iter().chain(self.in_effect()).collect();
         let undoes: Vec<u64> = match to {
-            RollbackTo::Last => {
-                let last = self.last_in_effect(force);
-                all.into_iter().filter(|id| last.is_some_and(|last| *id >= last)).collect()
-            }
-            RollbackTo::Baseline => all.into_iter().collect(),
+            RollbackTo::Last => match self.last_in_effect(force) {
+                Some(last) => all.into_iter().filter(|id| *id >= last).collect(),
+                // Nothing of it is in effect in this boot yet; it would be once somebody holds the host to it.
+                None => self.standing().map(|asked| asked.id).into_iter().collect(),
+            },
+            RollbackTo::Baseline => all.into_iter().chain(self.asked.iter().map(|asked| asked.id)).collect(),
             RollbackTo::Id(id) if self.transactions.iter().any(|known| known.begin.id == id) => {
                 all.into_iter().filter(|other| *other > id).collect()
             }
             RollbackTo::Id(id) => return Err(Error::NoSuchTransaction { id, known: self.known_ids() }),
         };
+        let undos = self.undo_all(&undoes);
+        Ok((undos, undoes))
+    }
+
+    /// The cells to put back when the apply `id` and everything after it is undone, and the transactions undone by it.
+    pub fn undo_from(&self, id: u64) -> (Vec<Undo>, Vec<u64>) {
+        let later = self.live().into_iter().chain(self.in_effect()).filter(|other| *other >= id);
+        let undoes: BTreeSet<u64> = later.chain([id]).collect();
+        let undoes: Vec<u64> = undoes.into_iter().collect();
+        (self.undo_all(&undoes), undoes)
+    }
+
+    fn undo_all(&self, undoes: &[u64]) -> Vec<Undo> {
         let mut undos: Vec<Undo> =
-            self.lines.iter().filter_map(|(target, line)| line.undo(target, &undoes)).collect();
+            self.lines.iter().filter_map(|(target, line)| line.undo(target, undoes)).collect();
         // A side effect is put right after the neighbours whose writing causes it.
         undos.sort_by_key(|undo| (undo.line.is_side_effect, std::cmp::Reverse(undo.line.sequence)));
-        Ok((undos, undoes))
+        undos
     }
 
     /// Where a step back leads to: before the last apply that has something in effect, since undoing one that has nothing
@@ -304,10 +408,12 @@ impl Ledger {
             bytes <= bytes_max / 2
         });
         let mut kept: Vec<&Transaction> = newest.collect(); // newest first
-        // A roll-back is folded with what it undoes: alone it could not say which layer it took away.
+        // A roll-back is folded with what it undoes, a repair with what it extends: alone they could not say which layer
+        // they took away or added to.
         let reaches_back = |kept: &[&Transaction]| {
             let ids: BTreeSet<u64> = kept.iter().map(|one| one.begin.id).collect();
-            kept.iter().position(|one| one.begin.undoes.iter().any(|id| !ids.contains(id)))
+            let is_far = |id: &u64| !ids.contains(id);
+            kept.iter().position(|one| one.begin.undoes.iter().chain(&one.begin.extends).any(is_far))
         };
         while let Some(index) = reaches_back(&kept) {
             kept.truncate(index);
@@ -316,6 +422,7 @@ impl Ledger {
         let is_kept = |record: &&Record| match record {
             Record::Begin(begin) => kept.contains(&begin.id),
             Record::End(end) => kept.contains(&end.id),
+            Record::Confirm(confirm) => kept.contains(&confirm.id),
             Record::Header(_) | Record::Ledger(_) => false,
         };
         let old: Vec<Record> = records.iter().filter(|record| !is_kept(record)).cloned().collect();
@@ -325,6 +432,7 @@ impl Ledger {
     }
 
     fn fold(self, next_id: u64) -> LedgerRecord {
+        let asked = self.folded_asked();
         let mut lines: Vec<(Target, Line)> = self.lines.into_iter().collect();
         lines.sort_by_key(|(_, line)| line.sequence);
         let entry = |(target, line): (Target, Line)| LedgerEntry {
@@ -340,7 +448,30 @@ impl Ledger {
             next_id,
             entries: lines.into_iter().map(entry).collect(),
             refused: self.refused.into_iter().map(|(target, value)| Hold { target, value }).collect(),
+            asked,
+            released: self.released,
         }
+    }
+
+    /// What stays of what was asked for: the applies of this boot are one layer from now on, and the last of them says what
+    /// that is held to.
+    fn folded_asked(&self) -> Vec<Asked> {
+        let holds = self.holds().into_iter();
+        let holds =
+            holds.map(|(target, value)| Hold { target: target.clone(), value: value.to_owned() }).collect();
+        let (ours, others): (Vec<&Asked>, Vec<&Asked>) =
+            self.asked.iter().partition(|asked| asked.boot == self.boot);
+        let last = ours.last().map(|last| Asked { id: FOLDED, holds, ..Asked::clone(last) });
+        others.into_iter().cloned().chain(last).collect()
+    }
+}
+
+impl Asked {
+    /// Whether it is the wish of an earlier boot, again.
+    fn restates(&self, earlier: &Self) -> bool {
+        let same = self.profile == earlier.profile && self.wanted == earlier.wanted;
+        let policy = |asked: &Self| asked.wanted.by == Asker::Policy;
+        self.boot != earlier.boot && same || policy(self) && policy(earlier)
     }
 }
 
@@ -499,7 +630,19 @@ mod tests {
         ) {
             let (id, boot) = (self.ledger().next_id, || "boot".to_owned());
             let profile = String::new();
-            let begin = Begin { id, boot: boot(), what, at: 0, profile, undoes, changes, holds: vec![] };
+            let begin = Begin {
+                id,
+                boot: boot(),
+                what,
+                at: 0,
+                profile,
+                undoes,
+                changes,
+                holds: vec![],
+                standing: None,
+                confirm_by: None,
+                extends: None,
+            };
             self.records.push(Record::Begin(begin.clone()));
             for entry in begin.changes.iter().take(killed_after.unwrap_or(usize::MAX)) {
                 let cell: usize = entry.target.attribute.parse().unwrap();

@@ -5,6 +5,7 @@ use nix::errno::Errno;
 use crate::cell::{ABSENT, Cell, Form, Reading, Step};
 use crate::draft::{Contradiction, Danger, Skipped, Wish};
 use crate::ledger::Ledger;
+use crate::profile::Profile;
 use crate::record::Target;
 use crate::registry::{Absence, Blast, When};
 use crate::status::Status;
@@ -29,6 +30,8 @@ pub struct Plan {
     pub unreadable: Vec<String>,
     /// Whether a part of it takes hold with the next boot only.
     pub reboot_required: bool,
+    /// The profile as a text that can be applied again without its file.
+    pub(crate) text: String,
     /// Cells the kernel changes by itself when these changes are made.
     pub(crate) side_effects: Vec<Planned>,
     /// Cells that are as wanted already, or will be when the changes are made.
@@ -72,9 +75,10 @@ pub(crate) struct Planned {
 
 impl Plan {
     /// Judges what was seen. Pure.
-    pub(crate) fn of(profile: &str, survey: Survey, ledger: &Ledger) -> Self {
+    pub(crate) fn of(profile: &Profile, survey: Survey, ledger: &Ledger) -> Self {
         let mut plan = Self {
-            profile: profile.to_owned(),
+            profile: profile.name.clone(),
+            text: profile.to_toml(),
             changes: Vec::new(),
             skipped: survey.draft.skipped,
             satisfied: 0,

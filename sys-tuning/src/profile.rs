@@ -98,6 +98,23 @@ impl Wanted {
 }
 
 impl Value {
+    fn to_toml(&self) -> String {
+        match self {
+            Self::Integer(number) => number.to_string(),
+            Self::Word(word) => format!("{word:?}"),
+            Self::Flag(flag) => flag.to_string(),
+            Self::Cpus(choice) => format!("\"{choice}\""),
+            Self::Nodes(counts) => {
+                let count = |(node, count): &(NodeId, u64)| format!("{node} = {count}");
+                format!("{{ {} }}", counts.iter().map(count).collect::<Vec<_>>().join(", "))
+            }
+            Self::Latency(None) => "\"any\"".to_owned(),
+            Self::Latency(Some(micros)) => micros.to_string(),
+            Self::Name(name) => format!("\"{name}\""),
+            Self::Group(path) => format!("\"{path}\""),
+        }
+    }
+
     pub fn as_cpus(&self) -> Option<&CpuChoice> {
         if let Self::Cpus(choice) = self { Some(choice) } else { None }
     }
@@ -127,6 +144,21 @@ impl Profile {
             Err(found) => loader.take_over(&found),
         }
         loader.finish(name)
+    }
+
+    /// The profile as one text, its includes resolved: parsed again it wants the same.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        let mut lines = vec![format!("schema = {SCHEMA:?}"), "[cpus]".to_owned()];
+        lines.push(format!("isolated = \"{}\"", self.isolated));
+        lines.push("[knobs]".to_owned());
+        for wanted in &self.wanted {
+            let setting =
+                |(name, setting): (&&str, &Setting)| format!("{name:?} = {}", setting.value.to_toml());
+            let settings: Vec<String> = wanted.settings.iter().map(setting).collect();
+            lines.push(format!("{:?} = {{ {} }}", wanted.knob.id, settings.join(", ")));
+        }
+        lines.join("\n") + "\n"
     }
 
     /// The knobs it wants something of.
@@ -382,4 +414,39 @@ fn latency(section: &Section<'_>, name: &str) -> Option<(Value, Place)> {
         }
     };
     Some((Value::Latency(micros), place.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(profile: &Profile) -> Vec<(&str, Vec<(&str, Value)>)> {
+        let settings = |wanted: &Wanted| {
+            wanted.settings.iter().map(|(name, setting)| (*name, setting.value.clone())).collect()
+        };
+        profile.wanted.iter().map(|wanted| (wanted.knob.id, settings(wanted))).collect()
+    }
+
+    #[test]
+    fn one_text_says_what_the_files_said() {
+        let every_kind = r#"
+            schema = "quell.profile/1"
+            [cpus]
+            isolated = "1"
+            [knobs]
+            "mem.swap" = { swappiness = 1 }
+            "mem.thp" = { enabled = "never" }
+            "mem.huge" = { "2M" = { node0 = 3 } }
+            "iso.timermig" = { enabled = false }
+            "irq.aff" = { cpus = "housekeeping" }
+            "cpu.qos" = { cpus = "1", latency_us = "any" }
+            "iso.cpuset1" = { group = "trading", cpus = "1" }"#;
+        let shipped = SHIPPED.iter().map(|(name, _)| Profile::load(name).unwrap());
+        for profile in shipped.chain([Profile::parse("p.toml", every_kind).unwrap()]) {
+            let text = profile.to_toml();
+            let again = Profile::parse(&profile.name, &text).unwrap();
+            assert_eq!((values(&again), &again.isolated), (values(&profile), &profile.isolated), "{text}");
+            assert_eq!(again.to_toml(), text);
+        }
+    }
 }

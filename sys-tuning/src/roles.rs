@@ -55,6 +55,15 @@ pub enum Isolated {
     List(Box<CpuSet>),
 }
 
+impl fmt::Display for Isolated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.pad("auto"),
+            Self::List(cpus) => cpus.fmt(f),
+        }
+    }
+}
+
 impl FromStr for Isolated {
     type Err = ParseError;
 

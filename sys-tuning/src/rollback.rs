@@ -87,7 +87,14 @@ impl Engine {
             return Ok(RolledBack::nothing(damage));
         }
         let (decided, bystanders) = self.decide(undos, options.force);
-        Ok(RolledBack { damage, ..self.restore(options, &locked, decided, &bystanders, undoes) })
+        Ok(RolledBack { damage, ..self.restore(options.at, &locked, decided, &bystanders, undoes) })
+    }
+
+    /// Undoes the apply `id` and everything after it, under a lock that is held already.
+    pub(crate) fn undo_from(&self, locked: &Locked, id: u64, at: u64) -> RolledBack {
+        let (undos, undoes) = locked.book.ledger.undo_from(id);
+        let (decided, bystanders) = self.decide(undos, false);
+        self.restore(at, locked, decided, &bystanders, undoes)
     }
 
     /// What [`Engine::rollback`] would write now, for doing it by hand.
@@ -144,7 +151,7 @@ impl Engine {
 
     fn restore(
         &self,
-        options: &RollbackOptions,
+        at: u64,
         locked: &Locked,
         decided: Vec<Decided>,
         bystanders: &[Item],
@@ -154,11 +161,14 @@ impl Engine {
             id: locked.book.ledger.next_id,
             boot: locked.book.identity.boot.clone(),
             what: What::Rollback,
-            at: options.at,
+            at,
             profile: String::new(),
             undoes: undoes.clone(),
             changes: decided.iter().filter_map(|one| one.decision.entry().cloned()).collect(),
             holds: Vec::new(),
+            standing: None,
+            confirm_by: None,
+            extends: None,
         };
         let journal = self.begin(locked, &begin);
         let (rows, recorded) = self.write_back(locked, decided, bystanders);
@@ -185,7 +195,8 @@ impl Engine {
         }
         let mut journal = Journal::new(&locked.dir, &locked.book.contents, machine, self.journal_bytes_max)?;
         let record = Record::Begin(begin.clone());
-        if journal.is_full_with(&record) {
+        // An apply on trial is not folded away: its number is what it is confirmed, or undone, by.
+        if journal.is_full_with(&record) && locked.book.ledger.on_trial().is_none() {
             // It grows beyond its bound rather than not be written; the next apply tries again.
             let _ = journal
                 .rewrite(&locked.book.ledger.folded(&locked.book.contents.records, self.journal_bytes_max));
@@ -471,6 +482,9 @@ mod tests {
             undoes: vec![],
             changes: vec![entry],
             holds: vec![],
+            standing: None,
+            confirm_by: None,
+            extends: None,
         };
         journal.commit(&Record::Begin(begin)).unwrap();
         let result = EntryResult { status: "ok".into(), now, reason: String::new(), refused_for_good: false };

@@ -1,5 +1,7 @@
 //! Comparing a machine with a profile: what is wanted, what stands there, and whether it took effect.
 
+use std::collections::BTreeMap;
+
 use crate::Error;
 use crate::cell::Reading;
 use crate::draft::{Contradiction, Skipped};
@@ -104,14 +106,21 @@ impl Engine {
             Verifying { status: Status::Failed, reason: danger.reason, fix, ..Verifying::of(danger.knob) }
         });
         let mut knobs: Vec<Verifying> = skipped.chain(dangers).collect();
+        let holds = ledger.holds();
         for seen in survey.seen.iter().filter(|seen| seen.wish.to.is_some()) {
-            knobs.push(self.compare(seen, &ledger, &profile.name));
+            knobs.push(self.compare(seen, &ledger, &holds, &profile.name));
         }
         let contradictions = survey.draft.contradictions;
         Ok(Verified { profile: profile.name.clone(), knobs, contradictions, notes })
     }
 
-    fn compare(&self, seen: &Seen, ledger: &Ledger, profile: &str) -> Verifying {
+    fn compare(
+        &self,
+        seen: &Seen,
+        ledger: &Ledger,
+        holds: &BTreeMap<&Target, &str>,
+        profile: &str,
+    ) -> Verifying {
         let wish = &seen.wish;
         let want = wish.to.clone().unwrap_or_default();
         let row = Verifying {
@@ -129,8 +138,8 @@ impl Engine {
             Ok(Reading::Torn) => return row.with(Status::Failed, "the file is empty"),
             Err(error) => return row.with(Status::Failed, error.to_string()),
         };
-        let standing = Standing::of(ledger, &target(wish));
-        let row = Verifying { have: Some(have.clone()), owner: standing.owner(have), ..row };
+        let known = Known::of(ledger, holds, &target(wish));
+        let row = Verifying { have: Some(have.clone()), owner: known.owner(have), ..row };
         if wish.cell.satisfies(have, &want) {
             let sight = effect::look(&self.root, &wish.cell, &want, have);
             return Verifying {
@@ -143,7 +152,7 @@ impl Engine {
         if let Some(reason) = ledger.refused.get(&target(wish)) {
             return row.with(Status::NotApplicable, reason.clone());
         }
-        match standing.wanted {
+        match known.wanted {
             Some(ours) if wish.cell.satisfies(&ours, &want) => Verifying {
                 fix: Some(format!("quell tune apply --profile {profile}")),
                 ..row.with(Status::Drifted, format!("was {ours} when it was applied, and is {have} now"))
@@ -154,17 +163,16 @@ impl Engine {
 }
 
 /// What the ledger knows of one cell.
-struct Standing {
+struct Known {
     wanted: Option<String>,
     id: Option<u64>,
 }
 
-impl Standing {
-    fn of(ledger: &Ledger, target: &Target) -> Self {
+impl Known {
+    fn of(ledger: &Ledger, holds: &BTreeMap<&Target, &str>, target: &Target) -> Self {
         let Some(last) = ledger.last_live() else { return Self { wanted: None, id: None } };
         let left = ledger.lines.get(target).and_then(|line| line.left().map(str::to_owned));
-        let held =
-            || last.begin.holds.iter().find(|hold| hold.target == *target).map(|hold| hold.value.clone());
+        let held = || holds.get(target).map(|value| (*value).to_owned());
         Self { wanted: left.or_else(held), id: Some(last.begin.id) }
     }
 

@@ -91,3 +91,6 @@ pub const GROUP_PATH_BYTES_MAX: usize = 255;
 
 /// Transactions `quell tune history` keeps after the journal is rewritten.
 pub const HISTORY_KEPT: usize = 200;
+
+/// Profiles that stand beneath the one a host is held to, and that undoing leads back to; older ones are forgotten.
+pub const STANDING_KEPT: usize = 16;

@@ -26,7 +26,12 @@ pub fn run(options: &Tune) -> Result<Exit, Failure> {
     match &options.verb {
         TuneVerb::Plan { profile, script } => plan(options, &profile.profile, *script),
         TuneVerb::Apply { profile, atomic, accept_dangers } => {
-            let apply = ApplyOptions { atomic: *atomic, accept_dangers: *accept_dangers, at: now() };
+            let apply = ApplyOptions {
+                atomic: *atomic,
+                accept_dangers: *accept_dangers,
+                at: now(),
+                ..ApplyOptions::PLAIN
+            };
             apply_profile(options, &profile.profile, &apply)
         }
         TuneVerb::Verify { profile } => verify(options, &profile.profile),
@@ -316,6 +321,7 @@ const fn done_word(what: What) -> &'static str {
     match what {
         What::Apply => "applied",
         What::Rollback => "restored",
+        What::Repair => "repaired",
     }
 }
 
@@ -415,6 +421,7 @@ fn history_document(history: &History) -> HistoryDocument {
         verb: match past.what {
             What::Apply => "apply".to_owned(),
             What::Rollback => "rollback".to_owned(),
+            What::Repair => "repair".to_owned(),
         },
         at: Some(WallTime::from_unix_s(past.at)),
         profile: given(&past.profile),

@@ -12,7 +12,7 @@ use sys_tuning::{
 
 use crate::tree::{Machine, PROFILE};
 
-const NOW: ApplyOptions = ApplyOptions { atomic: false, accept_dangers: false, at: 1_790_000_000 };
+const NOW: ApplyOptions = ApplyOptions { at: 1_790_000_000, ..ApplyOptions::PLAIN };
 const SWAPPINESS: &str = "/proc/sys/vm/swappiness";
 
 fn profile(text: &str) -> Result<Profile, Error> {
@@ -470,7 +470,8 @@ fn entries_of_another_boot_are_void() {
     assert!(back(&engine, RollbackTo::Baseline, false).unwrap().changes.is_empty());
     assert_eq!(machine.get(SWAPPINESS), "10\n", "whoever set it in this boot, it was not us");
     let past = engine.history().unwrap().transactions;
-    assert_eq!((past.len(), past[0].is_this_boot, past[0].is_live), (1, false, false));
+    assert_eq!((past[0].is_this_boot, past[0].is_live), (false, false));
+    assert_eq!((past.len(), past[1].what), (2, What::Rollback), "that nothing is to be held is on record");
 }
 
 #[test]
@@ -546,7 +547,7 @@ fn the_journal_stays_small_and_forgets_nothing_that_counts() {
     let text = fs::read_to_string(machine.state().join("journal")).unwrap();
     assert!(text.contains("\"kind\":\"ledger\""), "it was never rewritten");
     let history = engine.history().unwrap().transactions;
-    assert!(history.len() > 5 && history.last().unwrap().id == 60, "{} kept", history.len());
+    assert!(history.len() > 5 && history.last().unwrap().id == 61, "{} kept", history.len());
     back(&engine, RollbackTo::Last, false).unwrap();
     assert_eq!(machine.get(SWAPPINESS), "18\n");
     back(&engine, RollbackTo::Baseline, false).unwrap();

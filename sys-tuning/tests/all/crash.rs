@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use crate::killer::{self, Fate};
 use crate::process;
 use crate::tree::{Machine, PROFILE};
+use sys_tuning::Standing;
 
 /// What a run of the enumeration came to.
 #[derive(Debug, Default)]
@@ -20,7 +21,8 @@ struct Tally {
 /// Kills `victim` at points 1, 1 + `stride`, … on a machine brought to its start by `before`; after each, a fresh process
 /// rolls back and the machine is compared with what it was before anything.
 fn enumerate(before: &[&str], victim: &str, stride: u64) -> Tally {
-    let mut tally = Tally { points: count(before, victim), ..Tally::default() };
+    let (points, [former, next]) = rehearse(before, victim);
+    let mut tally = Tally { points, ..Tally::default() };
     for point in (1..=tally.points).step_by(usize::try_from(stride).unwrap()) {
         let (machine, profile, original) = prepared(before);
         let mut command = process::command(&machine.root(), &machine.state(), victim, &profile);
@@ -29,15 +31,32 @@ fn enumerate(before: &[&str], victim: &str, stride: u64) -> Tally {
             continue;
         }
         tally.killed += 1;
+        let stands = standing(&machine);
         let code = process::run(&machine.root(), &machine.state(), "rollback", &profile);
         let wrong = differences(&machine.snapshot(), &original);
-        if code != 0 || !wrong.is_empty() {
+        let is_whole = stands == former || stands == next;
+        if code != 0 || !wrong.is_empty() || !is_whole || !is_free(&machine) {
             tally.wrong += 1;
-            let example = || format!("point {point}: the roll-back answered {code}, differs {wrong:?}");
+            let example =
+                || format!("point {point}: the roll-back answered {code}, differs {wrong:?}, {stands}");
             tally.first_wrong.get_or_insert_with(example);
         }
     }
     tally
+}
+
+/// What the machine is to be held to, whole.
+fn standing(machine: &Machine) -> String {
+    match machine.engine().standing() {
+        Ok(Standing::Profile(held)) => held.profile.to_toml(),
+        Ok(other) => format!("{other:?}"),
+        Err(error) => format!("error: {error}"),
+    }
+}
+
+/// Whether nothing is to be held any more.
+fn is_free(machine: &Machine) -> bool {
+    matches!(machine.engine().standing(), Ok(Standing::Released | Standing::NeverAsked))
 }
 
 type Files = BTreeMap<PathBuf, Vec<u8>>;
@@ -63,9 +82,15 @@ fn prepared(before: &[&str]) -> (Machine, PathBuf, Files) {
 }
 
 fn count(before: &[&str], victim: &str) -> u64 {
+    rehearse(before, victim).0
+}
+
+/// How many points `victim` has, and what stands before and after it when nobody kills it.
+fn rehearse(before: &[&str], victim: &str) -> (u64, [String; 2]) {
     let (machine, profile, _) = prepared(before);
+    let former = standing(&machine);
     match killer::run(&mut process::command(&machine.root(), &machine.state(), victim, &profile), 0) {
-        Fate::Exited(_, points) => points,
+        Fate::Exited(_, points) => (points, [former, standing(&machine)]),
         Fate::Killed => unreachable!("nobody killed it"),
     }
 }

@@ -11,7 +11,7 @@ use sys_tuning::{ApplyOptions, Error, Outcome, Profile, RollbackOptions, Rollbac
 use crate::tree::{Machine, PROFILE};
 use crate::{is_root, may_run, process};
 
-const NOW: ApplyOptions = ApplyOptions { atomic: false, accept_dangers: false, at: 0 };
+const NOW: ApplyOptions = ApplyOptions::PLAIN;
 const BASELINE: RollbackOptions = RollbackOptions { to: RollbackTo::Baseline, force: false, at: 0 };
 
 fn everything() -> Profile {

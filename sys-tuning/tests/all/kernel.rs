@@ -17,7 +17,7 @@ use crate::killer::{self, Fate};
 use crate::tree::write;
 use crate::{is_root, may_run, process, suits};
 
-const NOW: ApplyOptions = ApplyOptions { atomic: false, accept_dangers: false, at: 0 };
+const NOW: ApplyOptions = ApplyOptions::PLAIN;
 
 /// The files and directories that any test here may change.
 const TOUCHED: &[&str] = &[

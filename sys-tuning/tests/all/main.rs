@@ -15,6 +15,7 @@ mod isolation;
 mod kernel;
 mod killer;
 mod process;
+mod standing;
 mod tree;
 
 /// Whether a test that needs a right or a program may run; says that it was skipped when not.

@@ -112,7 +112,7 @@ fn act(engine: &Engine, verb: &str, profile: &str) -> Result<i32, Error> {
 
 fn apply(engine: &Engine, profile: &str, atomic: bool) -> Result<i32, Error> {
     let plan = engine.plan(&Profile::load(profile)?)?;
-    let applied = engine.apply(&plan, &ApplyOptions { atomic, accept_dangers: false, at: 0 })?;
+    let applied = engine.apply(&plan, &ApplyOptions { atomic, ..ApplyOptions::PLAIN })?;
     Ok(if applied.result == Outcome::Done { 0 } else { 7 })
 }
 

@@ -1,0 +1,316 @@
+//! What a host is to be held to, through applies, roll-backs, confirmations and reboots.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use host::Root;
+use sys_tuning::{
+    Applied, ApplyOptions, Asker, Engine, Error, Profile, RollbackOptions, RollbackTo, RolledBack, Standing,
+    Status, What,
+};
+use units::Nanos;
+
+use crate::tree::Machine;
+
+const SWAPPINESS: &str = "/proc/sys/vm/swappiness";
+const HUNG: &str = "/proc/sys/kernel/hung_task_timeout_secs";
+const BOOTS: [&str; 3] = [
+    "11111111-735c-4f0b-8721-54d9cd01e8e9",
+    "22222222-735c-4f0b-8721-54d9cd01e8e9",
+    "33333333-735c-4f0b-8721-54d9cd01e8e9",
+];
+
+/// A machine that reboots: its kernel values become what they were at its first start.
+struct Host {
+    machine: Machine,
+}
+
+impl Host {
+    fn new() -> Self {
+        let host = Self { machine: Machine::new() };
+        host.boot(0);
+        host
+    }
+
+    fn boot(&self, number: usize) {
+        self.machine.put("/proc/sys/kernel/random/boot_id", &format!("{}\n", BOOTS[number]));
+        self.machine.put(SWAPPINESS, "60\n");
+        self.machine.put(HUNG, "120\n");
+    }
+
+    fn engine(&self) -> Engine {
+        self.machine.engine()
+    }
+
+    fn apply_with(&self, name: &str, options: &ApplyOptions) -> Result<Applied, Error> {
+        let engine = self.engine();
+        engine.apply(&engine.plan(&profile(name))?, options)
+    }
+
+    fn apply(&self, name: &str) -> Applied {
+        self.apply_with(name, &ApplyOptions::PLAIN).unwrap()
+    }
+
+    /// As the keeper does it: what stands is brought about.
+    fn hold(&self) -> Option<Applied> {
+        let Standing::Profile(held) = self.engine().standing().unwrap() else { return None };
+        let engine = self.engine();
+        let options = ApplyOptions {
+            is_hold: true,
+            by: held.by,
+            accept_dangers: held.accepts_dangers,
+            ..ApplyOptions::PLAIN
+        };
+        Some(engine.apply(&engine.plan(&held.profile).unwrap(), &options).unwrap())
+    }
+
+    fn back(&self, to: RollbackTo) -> RolledBack {
+        self.engine().rollback(&RollbackOptions { to, force: false, at: 0 }).unwrap()
+    }
+
+    /// What stands, and the swappiness that goes with it.
+    #[track_caller]
+    fn check(&self, standing: &str, swappiness: &str) {
+        let told = match self.engine().standing().unwrap() {
+            Standing::NeverAsked => "never asked".to_owned(),
+            Standing::Released => "released".to_owned(),
+            Standing::Profile(held) => {
+                let trial = if held.is_on_trial { " on trial" } else { "" };
+                format!("{} by {:?} as {}{trial}", held.profile.name, held.by, held.transaction)
+            }
+        };
+        assert_eq!((told.as_str(), self.machine.get(SWAPPINESS).trim()), (standing, swappiness));
+    }
+}
+
+fn profile(name: &str) -> Profile {
+    let knobs = match name {
+        "ten" => "'mem.swap' = { swappiness = 10 }",
+        "twenty" => "'mem.swap' = { swappiness = 20 }",
+        "hung" => "'iso.hung' = { timeout_secs = 600 }",
+        "nothing" => "",
+        _ => panic!("{name}"),
+    };
+    Profile::parse(name, &format!("schema = \"quell.profile/1\"\n[knobs]\n{knobs}\n")).unwrap()
+}
+
+#[test]
+fn the_last_profile_that_was_asked_for_stands() {
+    let host = Host::new();
+    host.check("never asked", "60");
+    host.apply("ten");
+    host.check("ten by Root as 1", "10");
+    host.apply("twenty");
+    host.check("twenty by Root as 2", "20");
+    host.back(RollbackTo::Last);
+    host.check("ten by Root as 1", "10");
+    host.back(RollbackTo::Last);
+    host.check("released", "60");
+    host.apply("nothing");
+    host.check("nothing by Root as 5", "60"); // to ask for nothing is a wish, too
+    host.back(RollbackTo::Baseline);
+    host.check("released", "60");
+}
+
+#[test]
+fn a_reboot_takes_values_and_leaves_the_wish() {
+    let host = Host::new();
+    host.apply("ten");
+    host.apply("twenty");
+    host.boot(1);
+    host.check("twenty by Root as 2", "60");
+    assert_eq!(host.hold().unwrap().id, Some(3));
+    host.check("twenty by Root as 3", "20");
+    assert_eq!(host.hold().unwrap().id, None, "it is held already");
+    host.boot(2);
+    host.hold();
+    host.check("twenty by Root as 4", "20");
+    host.back(RollbackTo::Last); // one step, whatever was rebooted between
+    host.check("ten by Root as 1", "60");
+    host.hold();
+    host.check("ten by Root as 6", "10");
+    host.back(RollbackTo::Baseline);
+    host.check("released", "60");
+    host.boot(0);
+    host.check("released", "60");
+    assert!(host.hold().is_none());
+}
+
+#[test]
+fn a_wish_of_an_earlier_boot_can_be_taken_back_before_anybody_holds_the_host_to_it() {
+    for to in [RollbackTo::Last, RollbackTo::Baseline] {
+        let host = Host::new();
+        host.apply("ten");
+        host.boot(1);
+        assert!(host.back(to).changes.is_empty());
+        host.check("released", "60");
+    }
+}
+
+#[test]
+fn what_policy_wants_stands_beneath_what_root_asks() {
+    let host = Host::new();
+    let by_policy = ApplyOptions { by: Asker::Policy, ..ApplyOptions::PLAIN };
+    host.apply_with("hung", &by_policy).unwrap();
+    host.apply("ten");
+    host.check("ten by Root as 2", "10");
+    host.back(RollbackTo::Last);
+    host.check("hung by Policy as 1", "60");
+    host.boot(1);
+    host.apply_with("twenty", &by_policy).unwrap(); // the policy is another one now
+    host.check("twenty by Policy as 4", "20");
+    host.back(RollbackTo::Last);
+    host.check("released", "60");
+}
+
+#[test]
+fn what_is_missing_is_brought_about_as_part_of_what_was_asked_for() {
+    let host = Host::new();
+    host.apply("ten");
+    host.machine.put(SWAPPINESS, "33\n");
+    assert_eq!(host.hold().unwrap().id, Some(2));
+    host.check("ten by Root as 1", "10");
+    let repair = host.engine().history().unwrap().transactions.pop().unwrap();
+    assert_eq!((repair.what, repair.is_live), (What::Repair, false), "no layer of its own");
+    let back = host.back(RollbackTo::Last);
+    assert_eq!((back.undone.as_slice(), back.changes[0].status), (&[1][..], Status::Ok));
+    host.check("released", "60");
+}
+
+#[test]
+fn a_cell_that_only_a_repair_wrote_goes_back_with_its_apply() {
+    let host = Host::new();
+    host.machine.put(SWAPPINESS, "10\n");
+    host.apply("ten"); // holds already: nothing is written
+    host.machine.put(SWAPPINESS, "33\n");
+    host.hold();
+    host.check("ten by Root as 1", "10");
+    assert_eq!(host.engine().drift().unwrap().checked, 1);
+    host.back(RollbackTo::Last);
+    host.check("released", "33"); // what stood there when we wrote it first
+}
+
+#[test]
+fn folding_the_journal_keeps_what_stands() {
+    let host = Host::new();
+    let engine = host.engine().with_journal_bytes_max(4 << 10);
+    let apply = |name, options: &ApplyOptions| {
+        engine.apply(&engine.plan(&profile(name)).unwrap(), options).unwrap();
+    };
+    let back = |to| engine.rollback(&RollbackOptions { to, force: false, at: 0 }).unwrap();
+    apply("hung", &ApplyOptions::PLAIN);
+    for _ in 0..20 {
+        apply("ten", &ApplyOptions::PLAIN);
+        apply("twenty", &ApplyOptions::PLAIN);
+        back(RollbackTo::Last);
+        host.check_name("ten", "10");
+        back(RollbackTo::Last);
+        host.check_name("hung", "60");
+    }
+    apply("ten", &ApplyOptions::PLAIN);
+    for round in 30..70 {
+        host.machine.put(SWAPPINESS, &format!("{round}\n"));
+        apply("ten", &ApplyOptions { is_hold: true, ..ApplyOptions::PLAIN });
+        host.check_name("ten", "10");
+    }
+    let length = std::fs::metadata(host.machine.state().join("journal")).unwrap().len();
+    assert!(length < 8 << 10, "{length} bytes");
+    back(RollbackTo::Baseline);
+    host.check("released", "60");
+    assert_eq!(host.machine.get(HUNG), "120\n");
+}
+
+impl Host {
+    #[track_caller]
+    fn check_name(&self, name: &str, swappiness: &str) {
+        let Standing::Profile(held) = self.engine().standing().unwrap() else { panic!("nothing stands") };
+        assert_eq!((held.profile.name.as_str(), self.machine.get(SWAPPINESS).trim()), (name, swappiness));
+    }
+}
+
+const SOON: Nanos = Nanos::from_secs(100);
+const LATE: Nanos = Nanos::from_secs(200);
+
+fn on_trial(host: &Host, name: &str) -> Applied {
+    host.apply_with(name, &ApplyOptions { confirm_by: Some(LATE), ..ApplyOptions::PLAIN }).unwrap()
+}
+
+#[test]
+fn what_is_not_confirmed_is_undone_by_whoever_looks() {
+    let host = Host::new();
+    host.apply("ten");
+    on_trial(&host, "twenty");
+    host.check("twenty by Root as 2 on trial", "20");
+    assert!(host.engine().undo_overdue(SOON, 0).unwrap().is_none());
+    host.check("twenty by Root as 2 on trial", "20");
+    assert_eq!(host.engine().undo_overdue(LATE, 0).unwrap().unwrap().undone, [2]);
+    host.check("ten by Root as 1", "10");
+    assert!(host.engine().undo_overdue(LATE, 0).unwrap().is_none());
+}
+
+#[test]
+fn what_is_confirmed_stays() {
+    let host = Host::new();
+    on_trial(&host, "ten");
+    let wrong = host.engine().confirm(Some(7), SOON).unwrap_err().to_string();
+    assert_eq!(wrong, "refused, nothing was written: transaction 7 does not wait to be confirmed, 1 does");
+    let late = host.engine().confirm(None, LATE).unwrap_err().to_string();
+    assert_eq!(late, "refused, nothing was written: the time to confirm transaction 1 is over");
+    assert_eq!(host.engine().confirm(Some(1), SOON).unwrap(), 1);
+    assert!(host.engine().undo_overdue(LATE, 0).unwrap().is_none());
+    host.check("ten by Root as 1", "10");
+    assert!(host.engine().confirm(None, SOON).is_err(), "once is enough");
+    host.back(RollbackTo::Last);
+    host.check("released", "60");
+}
+
+#[test]
+fn one_undecided_apply_at_a_time() {
+    let host = Host::new();
+    on_trial(&host, "ten");
+    let second = host.apply_with("twenty", &ApplyOptions::PLAIN).unwrap_err();
+    assert!(matches!(&second, Error::Refused(_)), "{second}");
+    assert!(second.to_string().contains("`quell tune confirm 1` keeps it"), "{second}");
+    assert!(host.hold().unwrap().id.is_none(), "whoever holds the host waits, too");
+    host.back(RollbackTo::Last);
+    host.check("never asked", "60"); // it was never kept, so taking it back is no word to let the host go
+    assert!(host.engine().undo_overdue(LATE, 0).unwrap().is_none());
+}
+
+#[test]
+fn a_reboot_before_the_confirmation_counts_as_none() {
+    let host = Host::new();
+    host.apply("ten");
+    on_trial(&host, "twenty");
+    host.boot(1);
+    host.check("ten by Root as 1", "60");
+    host.hold();
+    host.check("ten by Root as 3", "10");
+    assert!(host.engine().confirm(Some(2), SOON).is_err());
+}
+
+#[test]
+fn an_apply_on_trial_is_undone_though_its_end_is_torn_off() {
+    let host = Host::new();
+    on_trial(&host, "ten");
+    let path = host.machine.state().join("journal");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let end = text.trim_end().rfind('\n').unwrap() + 1;
+    crate::tree::write(&path, &text[..end + 20]);
+    assert_eq!(host.engine().on_trial().unwrap().map(|trial| trial.id), Some(1));
+    host.engine().undo_overdue(LATE, 0).unwrap().unwrap();
+    host.check("never asked", "60");
+}
+
+#[test]
+fn a_journal_that_cannot_be_trusted_says_nothing_about_what_stands() {
+    let host = Host::new();
+    host.apply("ten");
+    let path = host.machine.state().join("journal");
+    let text = std::fs::read_to_string(&path).unwrap().replace("swappiness", "swappinezz");
+    crate::tree::write(&path, &text);
+    assert!(matches!(host.engine().standing(), Err(Error::Integrity { .. })));
+    assert!(matches!(host.engine().undo_overdue(LATE, 0), Err(Error::Integrity { .. })));
+    let elsewhere = Engine::new(Arc::new(Root::at(&host.machine.root())), Path::new("/nonexistent"));
+    assert!(matches!(elsewhere.standing(), Ok(Standing::NeverAsked)), "no journal, no wish");
+}
