@@ -25,4 +25,5 @@ mod rings;
 mod socket;
 mod stall;
 mod tune;
+mod units;
 mod up;

@@ -32,6 +32,11 @@ pub const PACKAGES: &[Package] = &[
         programs: &["setpriv", "unshare"],
         reason: "runs a command without rights, or in a mount namespace of its own",
     },
+    Package {
+        name: "systemd",
+        programs: &["systemd-analyze", "systemd-socket-activate", "systemd-sysusers", "systemd-tmpfiles"],
+        reason: "judges our units as a host would, and hands over sockets",
+    },
     Package { name: "strace", programs: &["strace"], reason: "kills a run at each of its system calls" },
 ];
 
