@@ -5,7 +5,9 @@
 //! or budgets, and nothing caches: each call reads what is true now.
 
 pub mod affinity;
+pub mod block;
 pub mod boot;
+pub mod boot_log;
 pub mod cgroups;
 pub mod choice;
 pub mod clocksource;
@@ -13,14 +15,17 @@ pub mod cpufreq;
 pub mod cpuidle;
 pub mod cpuinfo;
 pub mod cpus;
+pub mod grub;
 pub mod hugepages;
 pub mod inherited;
 pub mod irqs;
 pub mod memory;
+pub mod mounts;
 pub mod numa;
 pub mod perf;
 pub mod pm_qos;
 pub mod process;
+pub mod rcu;
 pub mod rt;
 pub mod stat;
 pub mod sysctl;
@@ -28,6 +33,7 @@ pub mod tasks;
 pub mod threads;
 pub mod workqueues;
 
+mod durable;
 mod error;
 mod root;
 mod text;

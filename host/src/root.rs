@@ -22,8 +22,8 @@ use crate::Error;
 use crate::error::Malformed;
 use units::limits::KERNEL_FILE_BYTES_MAX;
 
-/// The directories that hold kernel files, and the one (`etc`) with the machine's identity.
-const TOPS: [&str; 4] = ["proc", "sys", "dev", "etc"];
+/// The directories that hold kernel files, the one (`etc`) with the machine's identity, and the one of the boot loader.
+const TOPS: [&str; 5] = ["proc", "sys", "dev", "etc", "boot"];
 
 /// Room made before the first read, so that an attribute (at most a page) takes two read(2) calls, not three.
 const FIRST_READ_BYTES: usize = 4096;
@@ -218,14 +218,19 @@ impl Root {
         if self.is_system() { path.to_owned() } else { format!("{}{path}", self.prefix.display()) }
     }
 
-    fn open(&self, path: &str, flags: OFlag) -> Result<OwnedFd, Error> {
+    /// Counts what is about to be written.
+    pub(crate) fn count_write(&self) {
+        self.writes.fetch_add(1, Ordering::Relaxed); // a statistic; orders nothing
+    }
+
+    pub(crate) fn open(&self, path: &str, flags: OFlag) -> Result<OwnedFd, Error> {
         let refused = |problem| Error::Path { path: path.to_owned(), problem };
         let inner = path.strip_prefix('/').ok_or_else(|| refused("not an absolute path"))?;
         let (top, rest) = inner.split_once('/').unwrap_or((inner, "."));
         let index = TOPS
             .iter()
             .position(|known| *known == top)
-            .ok_or_else(|| refused("not below /proc, /sys, /dev or /etc"))?;
+            .ok_or_else(|| refused("not below /proc, /sys, /dev, /etc or /boot"))?;
         if rest.split('/').any(|component| component == "..") {
             return Err(refused("a path may not climb"));
         }
