@@ -38,5 +38,6 @@ mod error;
 mod root;
 mod text;
 
+pub use durable::SECTOR_BYTES;
 pub use error::{Error, if_present};
 pub use root::Root;

@@ -220,11 +220,28 @@ pub enum TuneVerb {
     Drift,
     /// List the applies and roll-backs of this host
     History,
+    /// Show the boot line: what boots, what is on trial, what the kernel accepted; exit 8 when a reboot is due
+    Boot {
+        /// What to do with it.
+        #[command(subcommand)]
+        verb: Option<BootVerb>,
+    },
     /// Explain one knob: what it does, who recommends it, what it may disturb
     Explain {
         /// The knob, as in mem.thp; without it, list all
         knob: Option<String>,
     },
+}
+
+/// The verbs of `quell tune boot`.
+#[derive(Debug, Subcommand)]
+pub enum BootVerb {
+    /// Make the boot loader's blocks that are missing; for installers, once, before update-grub
+    Init,
+    /// Keep the line that this boot tries, although a part of it cannot be seen; not what the kernel refused
+    Confirm,
+    /// Forget the trial: the next boot has the good line, and the same line may be tried again
+    Forget,
 }
 
 /// Shows the help that was asked for, or says in one line what cannot be understood.

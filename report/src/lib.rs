@@ -17,6 +17,7 @@ mod json;
 mod wall;
 
 pub use exit::Exit;
+pub use json::boot::{BootArgument, BootDocument, BootLine};
 pub use json::error::ErrorDocument;
 pub use json::lists::{BudgetsDocument, StallsDocument};
 pub use json::report::{

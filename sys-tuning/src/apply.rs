@@ -3,12 +3,14 @@
 use units::Nanos;
 
 use crate::Error;
+use crate::boot::Part;
 use crate::cell::{ABSENT, Reading};
 use crate::draft::Skipped;
 use crate::engine::{Book, Engine, Locked};
 use crate::journal::Journal;
 use crate::plan::{Change, Plan, Planned};
 use crate::record::{Asked, Asker, Begin, Entry, Hold, Outcome, Record, Target, Wanted, What};
+use crate::registry::When;
 use crate::status::Status;
 use crate::transaction::{ENDED, Item, Verdict, end, outcome, record_at_any_price};
 use crate::writer::Expected;
@@ -81,6 +83,8 @@ pub struct Applying {
     pub status: Status,
     /// Why, unless it is ok.
     pub reason: String,
+    /// For the boot line: what the change means for each argument. Empty for everything else.
+    pub parts: Vec<Part>,
 }
 
 impl Engine {
@@ -184,9 +188,12 @@ impl Engine {
             false => outcome(verdicts.iter()),
         };
         self.look_at_side_effects(&items, &mut verdicts);
-        // An end that is lost with the power leaves the profile standing, so that one that came to nothing is not lost.
+        // An end that is lost with the power leaves the profile standing, so that one that came to nothing is not lost; and
+        // what outlives the boot must be known to have ended.
         let came_to_nothing = matches!(result, Outcome::RolledBack | Outcome::Failed);
-        let ended = record_at_any_price(&mut journal, &end(&begin, result, &verdicts), came_to_nothing);
+        let outlives = changes.iter().any(|change| change.when == When::Boot);
+        let ended =
+            record_at_any_price(&mut journal, &end(&begin, result, &verdicts), came_to_nothing || outlives);
         let rows = changes.iter().zip(&items).zip(&verdicts).map(|((change, item), verdict)| {
             change.row(&item.entry.from, verdict.status, &verdict.reason, verdict.now.clone())
         });
@@ -357,6 +364,7 @@ impl Change {
             now,
             status,
             reason: reason.to_owned(),
+            parts: self.parts.clone(),
         }
     }
 }

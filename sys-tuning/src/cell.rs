@@ -12,6 +12,7 @@ use host::tasks::Pid;
 use host::{Error, Root, affinity};
 use units::CpuSet;
 
+use crate::boot::{self, Line};
 use crate::fence::Fence;
 
 /// One thing to set.
@@ -81,6 +82,11 @@ pub(crate) enum Form {
         /// CPUs beyond these do not count.
         online: Box<CpuSet>,
     },
+    /// quell's part of the kernel command line, in the blocks that the boot loader reads.
+    BootLine {
+        /// Where they stand.
+        dir: String,
+    },
 }
 
 /// How it is seen whether a value took effect.
@@ -103,6 +109,8 @@ pub(crate) enum Effect {
         /// The directory of the group.
         group: String,
     },
+    /// This boot was made with the line, and the kernel accepted it.
+    Booted,
 }
 
 /// What a cell held when it was looked at.
@@ -172,6 +180,15 @@ pub enum Step {
         /// What it may use.
         cpus: Box<CpuSet>,
     },
+    /// Has the boot loader try a line once, or forgets every line.
+    BootLine {
+        /// Where its blocks stand.
+        dir: String,
+        /// The line as GRUB puts it on the command line; empty for none.
+        line: String,
+        /// What it is known by.
+        id: String,
+    },
 }
 
 impl Cell {
@@ -211,6 +228,11 @@ impl Cell {
             Form::QueuesBeyond { cpus, online } => {
                 return queues_beyond(root, cpus, online)
                     .map(|text| Reading::Value { text, raw: Vec::new() });
+            }
+            Form::BootLine { dir } => {
+                // Its meaning is compared, not the blocks' bytes: keeping a trial moves it from one to another.
+                let value = |text| Reading::Value { text, raw: Vec::new() };
+                return Ok(boot::read_line(root, dir)?.map_or(Reading::Absent, value));
             }
             _ => {}
         }
@@ -272,6 +294,7 @@ impl Cell {
                 Ok(if shown.split_ascii_whitespace().any(|w| w == *word) { ON } else { OFF }.to_owned())
             }
             Form::Directory => Ok(PRESENT.to_owned()),
+            Form::BootLine { .. } => Err("not a file with one value".to_owned()),
         }
     }
 
@@ -338,6 +361,12 @@ impl Cell {
                 vec![Step::Affinity { tid: *tid, start_ticks: *start_ticks, cpus: cpus.into() }]
             }
             Form::Strays(_) | Form::QueuesBeyond { .. } => Vec::new(),
+            Form::BootLine { dir } => {
+                let line: Line = to.parse()?;
+                let (dir, id) = (dir.clone(), line.id());
+                let line = if line.is_empty() { String::new() } else { line.tried() };
+                vec![Step::BootLine { dir, line, id }]
+            }
             _ => vec![write(&self.path, self.rendered(to)?)],
         })
     }
@@ -363,7 +392,8 @@ impl Cell {
             | Form::Pair { .. }
             | Form::Affinity { .. }
             | Form::Strays(_)
-            | Form::QueuesBeyond { .. } => Err(format!("{to:?} is no value of it")),
+            | Form::QueuesBeyond { .. }
+            | Form::BootLine { .. } => Err(format!("{to:?} is no value of it")),
         }
     }
 
@@ -377,6 +407,8 @@ impl Cell {
             // In a group that was just made stands what the kernel puts there.
             _ if from == ABSENT && self.lives_in.is_some() => true,
             Form::Pages { .. } => between(from, to, now),
+            // A trial that is replaced is disarmed in between: then the good line holds, whichever that is.
+            Form::BootLine { .. } => now != from,
             Form::Pair { .. } => {
                 // "ratio 1" is written to get to "ratio 0"; a tree of plain files passes "ratio 0".
                 (to == "ratio 0" && now == "ratio 1") || (now == "ratio 0" && from != now)
@@ -510,6 +542,7 @@ mod tests {
             Step::MakeDir { path } => format!("mkdir {path}"),
             Step::RemoveDir { path } => format!("rmdir {path}"),
             Step::Affinity { tid, start_ticks, cpus } => format!("{tid}@{start_ticks}={cpus}"),
+            Step::BootLine { dir, line, .. } => format!("{dir}: {line}"),
         };
         let told = match cell.steps(from, to) {
             Ok(steps) => steps.iter().map(step).collect::<Vec<_>>().join(" "),

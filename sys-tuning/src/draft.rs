@@ -2,8 +2,10 @@
 
 use units::CpuSet;
 
+use crate::boot::Asked;
 use crate::cell::Cell;
 use crate::facts::Facts;
+use crate::knobs::boot_line;
 use crate::profile::{Setting, Wanted};
 use crate::registry::Knob;
 use crate::roles::{Roles, unknown_cpu};
@@ -67,6 +69,8 @@ pub struct Contradiction {
 #[derive(Debug, Default)]
 pub(crate) struct Draft {
     pub wishes: Vec<Wish>,
+    /// What goes on the boot line, to become one wish.
+    pub arguments: Vec<Asked>,
     pub skipped: Vec<Skipped>,
     pub dangers: Vec<Danger>,
     pub contradictions: Vec<Contradiction>,
@@ -95,6 +99,11 @@ impl Draft {
         if let Some(wish) = self.wishes.get_mut(before) {
             wish.reason = reason;
         }
+    }
+
+    /// Wishes for the boot line, which no profile names.
+    pub fn wish_line(&mut self, scope: &Scope<'_>, line: String) {
+        self.add(scope, &boot_line::KNOB, "arguments", "", Some(line));
     }
 
     /// Has the cells remembered that the kernel will change by itself.
@@ -140,6 +149,12 @@ impl Draft {
             status,
             reason: reason.into(),
         });
+    }
+
+    /// One attribute will not be done.
+    pub fn skip_attribute(&mut self, knob: &'static str, attribute: &str, status: Status, reason: String) {
+        let (attribute, identity) = (attribute.to_owned(), String::new());
+        self.skipped.push(Skipped { knob, attribute, identity, status, reason });
     }
 
     pub fn danger(&mut self, knob: &'static str, may_be_accepted: bool, reason: String) {

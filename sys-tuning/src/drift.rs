@@ -1,7 +1,8 @@
 //! Drift: what quell set, or found as wanted, and is not so any more.
 
 use crate::Error;
-use crate::cell::{ABSENT, Reading};
+use crate::boot;
+use crate::cell::{ABSENT, Form, Reading};
 use crate::engine::{Book, Engine};
 use crate::facts::Facts;
 use crate::ledger::Line;
@@ -101,8 +102,10 @@ impl Engine {
             Some(want) if cell.satisfies(&have, want) => None,
             // Threads end; whoever has the number now is none of ours.
             _ if cell.is_affinity() && have == ABSENT => None,
-            Some(_) => {
-                let reason = "changed since it was applied; nobody was watching".to_owned();
+            Some(want) => {
+                let of_line =
+                    matches!(cell.form, Form::BootLine { .. }).then(|| boot::departure(&self.root, want));
+                let reason = of_line.flatten().unwrap_or_else(|| CHANGED.to_owned());
                 Some(row(Some(have), Status::Drifted, reason))
             }
             None => {
@@ -112,6 +115,8 @@ impl Engine {
         }
     }
 }
+
+const CHANGED: &str = "changed since it was applied; nobody was watching";
 
 /// Every cell that has a value to be compared with; `None` where it is not known which.
 fn watched(book: &Book) -> Vec<(Target, Option<String>)> {

@@ -3,6 +3,7 @@
 use host::{Error, Root, if_present};
 use units::{CpuSet, ParseError};
 
+use crate::boot::{self, Verdict};
 use crate::cell::{Cell, Effect};
 use crate::status::Status;
 
@@ -20,6 +21,7 @@ pub(crate) fn look(root: &Root, cell: &Cell, want: &str, have: &str) -> Sight {
         Effect::ReadBack => return ok(Some(have.to_owned())),
         Effect::MovesInto(path) => cpus(root, path, list).map(|cpus| moved(&cpus, want)),
         Effect::MaskWithin(path) => cpus(root, path, CpuSet::from_mask).map(|cpus| within(&cpus, want)),
+        Effect::Booted => return booted(root, want),
         Effect::ListEquals(path) => cpus(root, path, list).map(|cpus| equal(&cpus, want)),
         Effect::ListsWithin(..) if want != "isolated" => return ok(Some(have.to_owned())),
         Effect::ListsWithin(inner, outer) => listed(root, inner, outer, have),
@@ -31,6 +33,29 @@ pub(crate) fn look(root: &Root, cell: &Cell, want: &str, have: &str) -> Sight {
         status: Status::Failed,
         reason: format!("its effect cannot be read: {error}"),
     })
+}
+
+/// A line takes hold with a boot, and then as far as the kernel accepts it.
+fn booted(root: &Root, want: &str) -> Sight {
+    let sight = |status, reason: String| Sight { effective: None, status, reason };
+    let state = match boot::state(root) {
+        Ok(Some(state)) => state,
+        Ok(None) => return sight(Status::Failed, "the boot loader's blocks are gone".to_owned()),
+        Err(error) => return sight(Status::Failed, format!("its effect cannot be read: {error}")),
+    };
+    if !state.is_running() {
+        let reason = if want == boot::NONE {
+            "holds from the next boot on: without arguments the machine booted before quell, so nothing is tried".to_owned()
+        } else {
+            "tried once with the next boot, and kept when the kernel accepts it".to_owned()
+        };
+        return sight(Status::NeedsReboot, reason);
+    }
+    let judged = boot::judge_line(root, want);
+    match judged.iter().find(|one| one.verdict == Verdict::Refused) {
+        Some(refused) => sight(Status::Failed, format!("{}: {}", refused.argument, refused.reason)),
+        None => ok(Some(want.to_owned())),
+    }
 }
 
 fn list(text: &str) -> Result<CpuSet, ParseError> {

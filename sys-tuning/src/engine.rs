@@ -12,6 +12,7 @@ use units::CpuSet;
 use units::limits::JOURNAL_BYTES_MAX;
 
 use crate::Error;
+use crate::boot::{self, Confirm, Judged, Settled, Standing};
 use crate::journal::{self, Contents};
 use crate::ledger::Ledger;
 use crate::lock::Lock;
@@ -78,6 +79,62 @@ impl Engine {
         let survey = Survey::take(&self.root, profile)?;
         let ledger = self.book().map(|book| book.ledger).unwrap_or_default();
         Ok(Plan::of(profile, survey, &ledger))
+    }
+
+    /// What stands on the boot line, and how it stands with its trial; `None` where quell has none on this machine.
+    ///
+    /// # Errors
+    /// [`Error::Host`].
+    pub fn boot(&self) -> Result<Option<boot::State>, Error> {
+        Ok(boot::state(&self.root)?)
+    }
+
+    /// What the kernel made of each argument of the line that this boot was made with.
+    #[must_use]
+    pub fn judge_boot(&self, state: &boot::State) -> Vec<Judged> {
+        let arguments = if state.is_running() { state.line().arguments.as_str() } else { boot::NONE };
+        boot::judge_line(&self.root, arguments)
+    }
+
+    /// Judges the trial of this boot, if it is one: it becomes the good line, or is kept from being tried again.
+    ///
+    /// # Errors
+    /// [`Error::Busy`], [`Error::Permission`], [`Error::State`] of the lock; [`Error::Host`].
+    pub fn settle_boot(&self, confirm: Confirm) -> Result<Settled, Error> {
+        let is_trial = self.boot()?.is_some_and(|state| state.standing() == Standing::OnTrial);
+        if !is_trial {
+            return Ok(Settled::Nothing); // nothing to lock, and no state directory to make
+        }
+        let _lock = self.lock()?;
+        Ok(boot::settle(&self.root, confirm)?)
+    }
+
+    /// Forgets the trial, whatever became of it: the next boot has the good line, and the same line may be tried again.
+    /// Whether there was one.
+    ///
+    /// # Errors
+    /// As [`Engine::settle_boot`].
+    pub fn forget_boot_trial(&self) -> Result<bool, Error> {
+        let _lock = self.lock()?;
+        let Some(state) = self.boot()? else { return Ok(false) };
+        let is_there = state.trial.is_some();
+        if is_there {
+            boot::forget(&self.root, &state)?;
+        }
+        Ok(is_there)
+    }
+
+    /// Makes the blocks of the boot line that are missing. The answer is their directory; `None` where there is no GRUB.
+    ///
+    /// # Errors
+    /// As [`Engine::settle_boot`].
+    pub fn install_boot(&self) -> Result<Option<String>, Error> {
+        let _lock = self.lock()?;
+        Ok(boot::install(&self.root)?)
+    }
+
+    fn lock(&self) -> Result<Lock, Error> {
+        Lock::take(&StateDir::create(&self.state_dir)?)
     }
 
     /// The journal without the lock; a journal that does not exist is empty.

@@ -14,6 +14,7 @@ use host::workqueues::{self, Queue};
 use host::{Error, Root, if_present};
 use units::{CpuId, CpuSet};
 
+use crate::boot::BootFacts;
 use crate::registry::{Knob, Topic};
 
 /// What was read.
@@ -37,6 +38,8 @@ pub(crate) struct Facts {
     pub queues: Vec<Queue>,
     /// The threads that may use CPUs they are to be kept off; read for planning only.
     pub reaching: Reaching,
+    /// The boot loader and what stands on its line of ours.
+    pub boot: Option<BootFacts>,
     problems: Vec<(Topic, String)>,
 }
 
@@ -89,6 +92,9 @@ impl Facts {
             facts.nodes = problems.note(Topic::Nodes, nodes(root));
             facts.page_sizes = problems.note(Topic::Nodes, hugepages::sizes(root));
             facts.pools = pools(root, &facts.nodes, &facts.page_sizes, &mut problems);
+        }
+        if wants(Topic::Boot) {
+            facts.boot = problems.note(Topic::Boot, BootFacts::read(root).map(Some));
         }
         facts.problems = problems.list;
         facts

@@ -32,7 +32,7 @@ pub struct Past {
     pub undoes: Vec<u64>,
     /// Whether it belongs to this boot; what earlier ones changed is void.
     pub is_this_boot: bool,
-    /// Whether its changes stand: an apply of this boot that is not undone.
+    /// Whether something of it stands: an apply of this boot that is not undone, or an earlier one of the boot line.
     pub is_live: bool,
 }
 
@@ -57,7 +57,7 @@ impl Engine {
                 outcome: transaction.end.as_ref().map(|end| end.outcome),
                 undoes: begin.undoes.clone(),
                 is_this_boot,
-                is_live: is_this_boot && live.contains(&begin.id),
+                is_live: live.contains(&begin.id),
             }
         });
         Ok(History {

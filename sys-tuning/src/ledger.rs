@@ -2,7 +2,8 @@
 //!
 //! The rule that protects other owners is here: a cell is restored only when it holds one of *our* values, and which
 //! values those are is exact after a finished transaction, and a small set after one that was interrupted. Records of
-//! other boots say nothing about this one and only appear in the history.
+//! other boots say nothing about this one, except of the cells that outlive a boot (the boot line); of the rest they only
+//! appear in the history.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,6 +15,7 @@ use crate::record::{
     Asked, Asker, Begin, Confirm, End, Entry, EntryResult, Hold, LedgerEntry, LedgerRecord, Ours, Outcome,
     Record, Target, What,
 };
+use crate::registry::{self, When};
 
 /// The standing of every cell we touched in this boot.
 #[derive(Debug, Default)]
@@ -22,7 +24,7 @@ pub(crate) struct Ledger {
     pub lines: BTreeMap<Target, Line>,
     /// What the kernel refuses for as long as this boot lasts.
     pub refused: BTreeMap<Target, String>,
-    /// The transactions of this boot, oldest first.
+    /// The transactions of this boot, oldest first, and of earlier ones what outlives a boot.
     pub transactions: Vec<Transaction>,
     /// The transactions of this and earlier boots, oldest first, as far as they are kept.
     pub history: Vec<Transaction>,
@@ -120,12 +122,15 @@ impl Ledger {
         self.next_id = self.next_id.max(folded.next_id);
         self.asked.clone_from(&folded.asked);
         self.released = folded.released;
-        if folded.boot != self.boot {
-            return;
+        let is_this_boot = folded.boot == self.boot;
+        if is_this_boot {
+            let refused =
+                folded.refused.iter().map(|refused| (refused.target.clone(), refused.value.clone()));
+            self.refused.extend(refused);
         }
-        let refused = folded.refused.iter().map(|refused| (refused.target.clone(), refused.value.clone()));
-        self.refused.extend(refused);
-        for LedgerEntry { target, path, original, raw, ours, is_side_effect } in &folded.entries {
+        let counts = |entry: &&LedgerEntry| is_this_boot || outlives_a_boot(&entry.target);
+        for entry in folded.entries.iter().filter(counts) {
+            let LedgerEntry { target, path, original, raw, ours, is_side_effect } = entry;
             let layer =
                 Layer { id: FOLDED, from: original.clone(), raw: raw.clone(), ours_before: Vec::new() };
             let line = Line {
@@ -148,12 +153,15 @@ impl Ledger {
         let transaction = Transaction { begin, end: end.cloned() };
         self.history.push(transaction.clone());
         self.ask(&transaction);
-        if transaction.begin.boot != self.boot {
+        let is_this_boot = transaction.begin.boot == self.boot;
+        let Some(transaction) = (if is_this_boot { Some(transaction) } else { transaction.outliving() })
+        else {
             return;
-        }
+        };
+        let end = transaction.end.as_ref();
         for (index, entry) in transaction.begin.changes.iter().enumerate() {
             let result = end.and_then(|end| end.results.get(index));
-            if let Some(result) = result.filter(|result| result.refused_for_good) {
+            if let Some(result) = result.filter(|result| result.refused_for_good && is_this_boot) {
                 self.refused.insert(entry.target.clone(), result.reason.clone());
             }
             match transaction.begin.what {
@@ -483,7 +491,28 @@ fn possible(entry: &Entry) -> Ours {
     }
 }
 
+/// Whether a boot leaves the cell as it was.
+fn outlives_a_boot(target: &Target) -> bool {
+    registry::find(&target.knob).is_some_and(|knob| knob.when == When::Boot)
+}
+
 impl Transaction {
+    /// What of it counts after a boot: the changes of cells that outlive one. A roll-back still undoes what it undid.
+    fn outliving(self) -> Option<Self> {
+        let Self { mut begin, end } = self;
+        let is_kept: Vec<bool> = begin.changes.iter().map(|entry| outlives_a_boot(&entry.target)).collect();
+        let mut kept = is_kept.iter();
+        begin.changes.retain(|_| kept.next() == Some(&true));
+        begin.holds.retain(|hold| outlives_a_boot(&hold.target));
+        let end = end.map(|mut end| {
+            let mut kept = is_kept.iter();
+            end.results.retain(|_| kept.next() == Some(&true));
+            end
+        });
+        let counts = begin.what == What::Rollback || !begin.changes.is_empty() || !begin.holds.is_empty();
+        counts.then_some(Self { begin, end })
+    }
+
     /// Whether it is an apply that counts: not one that failed, or was taken back at once, and left nothing.
     fn stands(&self) -> bool {
         let came_to_nothing = self.end.as_ref().is_some_and(|end| {

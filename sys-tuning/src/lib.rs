@@ -14,6 +14,7 @@
 //! a value is restored only while it is still ours; a roll-back needs no daemon and can be killed and repeated at will.
 //! Left out on purpose: measuring, budgets, sockets, and what the command line prints.
 
+pub mod boot;
 pub mod registry;
 pub mod script;
 

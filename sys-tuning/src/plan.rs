@@ -2,7 +2,8 @@
 
 use nix::errno::Errno;
 
-use crate::cell::{ABSENT, Cell, Form, Reading, Step};
+use crate::boot::{self, BootFacts, Part};
+use crate::cell::{ABSENT, Cell, Effect, Form, Reading, Step};
 use crate::draft::{Contradiction, Danger, Skipped, Wish};
 use crate::ledger::Ledger;
 use crate::profile::Profile;
@@ -61,6 +62,8 @@ pub struct Change {
     pub reason: String,
     /// What is written. Huge pages are written in several smaller steps, each checked.
     pub steps: Vec<Step>,
+    /// For the boot line: what the change means for each argument. Empty for everything else.
+    pub parts: Vec<Part>,
     pub(crate) planned: Planned,
 }
 
@@ -90,6 +93,9 @@ impl Plan {
             holds: Vec::new(),
         };
         let mut side_effects = Vec::new();
+        let waits = |seen: &Seen| seen.wish.cell.effect == Effect::Booted;
+        let line_waits =
+            survey.seen.iter().any(waits) && survey.facts.boot.as_ref().is_some_and(BootFacts::waits);
         for seen in survey.seen {
             let knob = seen.wish.knob.id;
             match judge(&seen, ledger, &plan, survey.facts.is_fixture) {
@@ -99,7 +105,12 @@ impl Plan {
                     plan.holds.push((target(&seen.wish), value));
                 }
                 Judgement::Watch(value) => plan.holds.push((target(&seen.wish), value)),
-                Judgement::Change(change) => plan.changes.push(change),
+                Judgement::Change(mut change) => {
+                    if let Form::BootLine { .. } = change.planned.cell.form {
+                        change.parts = boot::parts(&change.from, &change.to, &survey.draft.arguments);
+                    }
+                    plan.changes.push(change);
+                }
                 Judgement::Skip(status, reason) => plan.skipped.push(skipped(&seen.wish, status, reason)),
                 Judgement::Unreadable(reason) => plan.unreadable.push(format!("{knob}: {reason}")),
             }
@@ -108,8 +119,25 @@ impl Plan {
         let is_caused = |planned: &Planned| plan.changes.iter().any(|change| change.knob == planned.knob);
         side_effects.retain(is_caused);
         plan.side_effects = side_effects;
-        plan.reboot_required = plan.changes.iter().any(|change| change.when == When::Boot);
+        plan.reboot_required = line_waits || plan.changes.iter().any(|change| change.when == When::Boot);
         plan
+    }
+
+    /// The plan without what takes hold with a boot, which is only skipped: for whoever may not edit the boot line.
+    #[must_use]
+    pub fn at_runtime(mut self) -> Self {
+        let (boot, runtime) = self.changes.into_iter().partition(|change| change.when == When::Boot);
+        self.changes = runtime;
+        let skipped = |change: Change| Skipped {
+            knob: change.knob,
+            attribute: change.attribute,
+            identity: change.identity,
+            status: Status::NeedsReboot,
+            reason: "only `quell tune apply` edits the boot line".to_owned(),
+        };
+        let boot: Vec<Change> = boot;
+        self.skipped.extend(boot.into_iter().map(skipped));
+        self
     }
 
     /// The dangers that stand in the way.
@@ -214,6 +242,7 @@ fn change(seen: &Seen, ledger: &Ledger, from: &str, to: &str) -> Judgement {
         source: wish.knob.source,
         reason,
         steps,
+        parts: Vec::new(),
         planned: planned(seen),
     })
 }

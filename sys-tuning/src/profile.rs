@@ -365,6 +365,7 @@ fn setting(section: &Section<'_>, attribute: &Attribute) -> Option<(Value, Place
         Kind::Name => section.parsed(name).map(|found| (Value::Name(found.value), found.place)),
         Kind::Nodes { max } => nodes(section, name, max),
         Kind::Latency => latency(section, name),
+        Kind::Line => None,
     }
 }
 

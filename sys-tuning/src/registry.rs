@@ -101,6 +101,8 @@ pub enum Kind {
     Name,
     /// The path of a control group.
     Group,
+    /// A line that other knobs compose: no profile can give it.
+    Line,
 }
 
 impl fmt::Display for Kind {
@@ -114,6 +116,7 @@ impl fmt::Display for Kind {
             Self::Latency => f.write_str("microseconds, or \"any\""),
             Self::Name => f.write_str("a name of a-z 0-9 . _ -"),
             Self::Group => f.write_str("a control group, as in trading.slice"),
+            Self::Line => f.write_str("composed of other knobs' arguments"),
         }
     }
 }
@@ -144,6 +147,8 @@ words!(
         Interrupts = "interrupts",
         /// Frequency and idle states.
         Power = "power",
+        /// The kernel's command line.
+        Boot = "boot",
     }
 );
 
@@ -210,6 +215,7 @@ pub(crate) enum Topic {
     Cpufreq,
     Tasks,
     Workqueues,
+    Boot,
 }
 
 /// Every knob, in the order in which changes are made.
@@ -221,8 +227,11 @@ pub fn all() -> &'static [&'static Knob] {
 /// The knob of this id.
 #[must_use]
 pub fn find(id: &str) -> Option<&'static Knob> {
-    ALL.iter().copied().find(|knob| knob.id == id)
+    ALL.iter().chain(COMPOSED).copied().find(|knob| knob.id == id)
 }
+
+/// What no profile names: made of what other knobs ask for.
+const COMPOSED: &[&Knob] = &[&knobs::boot_line::KNOB];
 
 /// What may stall a CPU or take memory comes before what fences CPUs off: its kernel work then still runs everywhere.
 /// Threads are moved before a partition takes CPUs, so that the partition goes first on the way back: the kernel gives no
@@ -246,6 +255,13 @@ const ALL: &[&Knob] = &[
     &knobs::kthreads::KNOB,
     &knobs::cpuset2::KNOB,
     &knobs::cpuset1::KNOB,
+    // On the boot line, in this order.
+    &knobs::isolcpus::KNOB,
+    &knobs::nohz::KNOB,
+    &knobs::rcu::KNOB,
+    &knobs::skew::KNOB,
+    &knobs::lockup::KNOB,
+    &knobs::hugeboot::KNOB,
 ];
 
 /// Files no knob may reach: they run a program as root, cannot be taken back before a reboot, or stop the machine.
@@ -294,7 +310,7 @@ mod tests {
 
     #[test]
     fn no_knob_reaches_a_denied_file() {
-        for knob in ALL {
+        for knob in ALL.iter().chain(COMPOSED) {
             for path in knob.paths {
                 let reached =
                     DENIED.iter().find(|denied| path.starts_with(**denied) || denied.starts_with(path));

@@ -30,6 +30,15 @@ fn line(step: &Step) -> String {
         Step::MakeDir { path } => format!("mkdir {}", quoted(path)),
         Step::RemoveDir { path } => format!("rmdir {}", quoted(path)),
         Step::Affinity { tid, cpus, .. } => format!("taskset -pc {cpus} {tid}"),
+        Step::BootLine { dir, line, .. } if line.is_empty() => format!(
+            "grub-editenv {0}/armed.env set quell_armed= && grub-editenv {0}/good.env set quell_good= quell_good_id=",
+            quoted(dir)
+        ),
+        Step::BootLine { dir, line, id } => format!(
+            "grub-editenv {0}/trial.env set {1} quell_trial_id={id} && grub-editenv {0}/armed.env set quell_armed={id}",
+            quoted(dir),
+            quoted(&format!("quell_trial={line}"))
+        ),
     }
 }
 

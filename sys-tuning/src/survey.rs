@@ -9,6 +9,7 @@ use nix::unistd::{AccessFlags, access};
 use units::CpuSet;
 
 use crate::Error;
+use crate::boot;
 use crate::cell::{Cell, Form, Reading};
 use crate::draft::{Draft, Scope, Wish};
 use crate::error::ProfileMistakes;
@@ -100,6 +101,7 @@ pub(crate) fn draft(facts: &Facts, roles: &Roles, profile: &Profile) -> Draft {
             }
         }
     }
+    boot::compose(&scope, &mut draft);
     draft
 }
 

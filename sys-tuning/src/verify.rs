@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::Error;
-use crate::cell::Reading;
+use crate::boot;
+use crate::cell::{Effect, Reading};
 use crate::draft::{Contradiction, Skipped};
 use crate::effect;
 use crate::engine::Engine;
@@ -108,7 +109,11 @@ impl Engine {
         let mut knobs: Vec<Verifying> = skipped.chain(dangers).collect();
         let holds = ledger.holds();
         for seen in survey.seen.iter().filter(|seen| seen.wish.to.is_some()) {
-            knobs.push(self.compare(seen, &ledger, &holds, &profile.name));
+            let row = self.compare(seen, &ledger, &holds, &profile.name);
+            match seen.wish.cell.effect {
+                Effect::Booted => knobs.extend(boot::rows(&self.root, &survey.draft.arguments, &row)),
+                _ => knobs.push(row),
+            }
         }
         let contradictions = survey.draft.contradictions;
         Ok(Verified { profile: profile.name.clone(), knobs, contradictions, notes })
@@ -183,7 +188,7 @@ impl Known {
 }
 
 impl Verifying {
-    fn of(knob: &'static str) -> Self {
+    pub(crate) fn of(knob: &'static str) -> Self {
         Self {
             knob,
             attribute: String::new(),

@@ -14,6 +14,7 @@ use host::{Error, Root, affinity, numa};
 use units::limits::{BLOCKED_WRITES_MAX, KERNEL_WRITE_DEADLINE};
 use units::{CpuSet, Nanos};
 
+use crate::boot;
 use crate::cell::{Cell, Form, Reading, Step};
 use crate::errno;
 use crate::fixture;
@@ -259,6 +260,7 @@ impl Worker {
         }
         let written = match job.cell.form {
             Form::Pages { .. } if before != Reading::Torn => return self.resize(index, job, before),
+            Form::BootLine { ref dir } => boot::write_line(&self.root, dir, &job.to),
             _ if !self.root.is_system() => fixture::write(&self.root, &job.cell, &job.to, job.raw.as_deref()),
             _ => self.write(job, before.text()),
         };
@@ -299,6 +301,9 @@ impl Worker {
             Step::RemoveDir { path } => self.root.remove_dir(path),
             Step::Affinity { tid, start_ticks, cpus } => {
                 affinity::set_allowed(&self.root, *tid, *start_ticks, cpus)
+            }
+            Step::BootLine { dir, .. } => {
+                Err(Error::Path { path: dir.clone(), problem: "a boot line is more than one write" })
             }
         };
         let mut result = once();

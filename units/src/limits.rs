@@ -94,3 +94,10 @@ pub const HISTORY_KEPT: usize = 200;
 
 /// Profiles that stand beneath the one a host is held to, and that undoing leads back to; older ones are forgotten.
 pub const STANDING_KEPT: usize = 16;
+
+/// Characters of quell's part of the kernel command line: GRUB's block of 1024 bytes less its signature, the names, the id
+/// and the reason why a trial was not kept (25 + 43 + 17 + 175 bytes).
+pub const BOOT_LINE_BYTES_MAX: usize = 760;
+
+/// Characters of a kernel command line: COMMAND_LINE_SIZE of x86 and arm64 less the byte that ends it.
+pub const KERNEL_CMDLINE_BYTES_MAX: usize = 2047;

@@ -3,6 +3,8 @@
 //! Here the engine's results become documents and exit codes; nothing is decided. The engine runs in this process,
 //! under the lock of the state directory, whether or not anything else of quell runs.
 
+mod boot;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,6 +14,7 @@ use report::{
     PlanDocument, RollbackDocument, Skipped, StatusCounts, Transaction, VerifiedKnob, VerifyDocument,
     WallTime, text, wall_time_now,
 };
+use sys_tuning::boot::Part;
 use sys_tuning::{
     Agreement, Applied, ApplyOptions, Drift, Engine, Error, History, Outcome, Plan, Profile, RollbackOptions,
     RollbackTo, RolledBack, Status, Verified, What, registry, script,
@@ -42,6 +45,7 @@ pub fn run(options: &Tune) -> Result<Exit, Failure> {
         TuneVerb::Drift => drift(options),
         TuneVerb::History => history(options),
         TuneVerb::Explain { knob } => explain(knob.as_deref()),
+        TuneVerb::Boot { verb } => boot::run(options, verb.as_ref()),
     }
 }
 
@@ -233,6 +237,10 @@ fn plan_document(plan: &Plan) -> PlanDocument {
         source: change.source.to_owned(),
         reason: given(&change.reason),
     };
+    let rows = |one: &sys_tuning::Change| match one.parts.as_slice() {
+        [] => vec![change(one)],
+        parts => parts.iter().map(|part| planned_part(one, part)).collect(),
+    };
     let danger = |danger: &sys_tuning::Danger| Danger {
         knob: Some(danger.knob.to_owned()),
         what: danger.reason.clone(),
@@ -248,12 +256,27 @@ fn plan_document(plan: &Plan) -> PlanDocument {
     };
     PlanDocument {
         profile: plan.profile.clone(),
-        changes: plan.changes.iter().map(change).collect(),
+        changes: plan.changes.iter().flat_map(rows).collect(),
         skipped: left_alone(&plan.skipped, plan),
         contradictions: plan.contradictions.iter().map(contradiction).collect(),
         dangers: plan.dangers.iter().map(danger).collect(),
         reboot_required: plan.reboot_required,
         ..PlanDocument::default()
+    }
+}
+
+/// One argument of a change of the boot line.
+fn planned_part(change: &sys_tuning::Change, part: &Part) -> Change {
+    Change {
+        knob: part.knob.to_owned(),
+        attribute: part.attribute.clone(),
+        identity: None,
+        from: given(&part.from),
+        to: part.to.clone(),
+        when: change.when.to_string(),
+        blast: change.blast.to_string(),
+        source: part.source.to_owned(),
+        reason: given(part.reason),
     }
 }
 
@@ -291,10 +314,21 @@ fn apply_document(options: &Tune, plan: &Plan, applied: &Applied, writes: u64) -
         status: change.status.to_string(),
         reason: given(&change.reason),
     };
+    let part = |one: &sys_tuning::Applying, part: &Part| AppliedChange {
+        knob: part.knob.to_owned(),
+        attribute: part.attribute.clone(),
+        from: given(&part.from),
+        to: part.to.clone(),
+        ..change(one)
+    };
+    let rows = |one: &sys_tuning::Applying| match one.parts.as_slice() {
+        [] => vec![change(one)],
+        parts => parts.iter().map(|of_line| part(one, of_line)).collect(),
+    };
     ApplyDocument {
         id: applied.id.map(|id| id.to_string()),
         profile: applied.profile.clone(),
-        changes: applied.changes.iter().map(change).collect(),
+        changes: applied.changes.iter().flat_map(rows).collect(),
         skipped: left_alone(&applied.skipped, plan),
         result: outcome(applied.result, if applied.id.is_some() { "applied" } else { "unchanged" })
             .to_owned(),

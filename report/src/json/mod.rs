@@ -1,5 +1,6 @@
 //! Documents as JSON: the schema in the first key, whole nanoseconds, `null` for what is absent.
 
+pub(crate) mod boot;
 pub(crate) mod error;
 pub(crate) mod lists;
 pub(crate) mod ns;

@@ -4,11 +4,13 @@
 //! document come from other hosts, applications and kernels, so every control character in them is shown as
 //! `\u{1b}` and not sent to the terminal: colour comes from here or not at all.
 
+mod boot;
 mod page;
 mod report;
 mod table;
 mod tune;
 
+pub use boot::boot;
 pub use report::{budgets, live, report, stalls};
 pub use tune::{apply, drift, history, plan, rollback, verify};
 

@@ -1,7 +1,9 @@
 //! Where interrupts go that are requested from now on.
 
 use host::irqs::DEFAULT_AFFINITY;
+use units::CpuSet;
 
+use crate::boot::contribute;
 use crate::cell::{Cell, Form};
 use crate::draft::{Draft, Scope};
 use crate::facts::Facts;
@@ -12,7 +14,14 @@ pub(crate) static KNOB: Knob = Knob {
     id: "irq.default",
     group: Group::Interrupts,
     doc: "a driver loaded later gets these CPUs for its interrupts",
-    attributes: &[Attribute::new("cpus", Kind::Cpus, "where new interrupts may be delivered")],
+    attributes: &[
+        Attribute::new("cpus", Kind::Cpus, "where new interrupts may be delivered"),
+        Attribute::new(
+            "boot",
+            Kind::Cpus,
+            "the same from the boot on, before any driver is loaded: irqaffinity=",
+        ),
+    ],
     source: "housekeeping: TuneD realtime-virtual-host, cluster-node-tuning-operator PR 1572",
     needs: Needs::Root,
     when: When::Runtime,
@@ -22,20 +31,30 @@ pub(crate) static KNOB: Knob = Knob {
     undo: "the original mask is written",
     paths: &[DEFAULT_AFFINITY],
     side_effects: &[],
-    reads: &[Topic::Cpus],
+    reads: &[Topic::Cpus, Topic::Boot],
     wish,
     locate,
 };
 
 fn wish(scope: &Scope<'_>, wanted: &Wanted, draft: &mut Draft) {
-    let Some(cpus) = draft.cpus(scope, wanted, "cpus") else { return };
+    if let Some(cpus) = fit(scope, wanted, draft, "boot") {
+        contribute(scope, wanted, draft, "boot", format!("irqaffinity={cpus}"));
+    }
+    if let Some(cpus) = fit(scope, wanted, draft, "cpus") {
+        draft.wish(scope, wanted, "cpus", "", cpus.to_string());
+    }
+}
+
+/// The CPUs of an attribute, when the kernel can use them; what speaks against them is noted.
+fn fit(scope: &Scope<'_>, wanted: &Wanted, draft: &mut Draft, attribute: &str) -> Option<CpuSet> {
+    let cpus = draft.cpus(scope, wanted, attribute)?;
     if cpus.intersection(&scope.roles.online).is_empty() {
-        let setting = wanted.setting("cpus").expect("its CPUs were just read");
+        let setting = wanted.setting(attribute).expect("its CPUs were just read");
         draft.mistake(
             setting,
-            &format!("irq.default.cpus: none of CPU {cpus} is on line; the kernel refuses it"),
+            &format!("irq.default.{attribute}: none of CPU {cpus} is on line; the kernel refuses it"),
         );
-        return;
+        return None;
     }
     let isolated = cpus.intersection(&scope.roles.isolated);
     if !isolated.is_empty() {
@@ -43,7 +62,7 @@ fn wish(scope: &Scope<'_>, wanted: &Wanted, draft: &mut Draft) {
             format!("irq.default sends new interrupts to CPU {isolated}, which the profile isolates");
         draft.contradiction("irq-default-on-isolated", reason);
     }
-    draft.wish(scope, wanted, "cpus", "", cpus.to_string());
+    Some(cpus)
 }
 
 fn locate(facts: &Facts, attribute: &str, _: &str) -> Option<Cell> {

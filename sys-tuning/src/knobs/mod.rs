@@ -3,18 +3,25 @@
 //! A knob only plans; nothing here reads or writes a file. Ids, values and sources are those of the guides named in each
 //! `source`.
 
+pub(crate) mod boot_line;
 pub(crate) mod cpuset1;
 pub(crate) mod cpuset2;
 pub(crate) mod dirty;
 pub(crate) mod governor;
 pub(crate) mod huge;
+pub(crate) mod hugeboot;
 pub(crate) mod hung;
 pub(crate) mod irq_aff;
 pub(crate) mod irq_default;
+pub(crate) mod isolcpus;
 pub(crate) mod kthreads;
+pub(crate) mod lockup;
+pub(crate) mod nohz;
 pub(crate) mod numa;
 pub(crate) mod qos;
+pub(crate) mod rcu;
 pub(crate) mod rtthrottle;
+pub(crate) mod skew;
 pub(crate) mod swap;
 pub(crate) mod tasks;
 pub(crate) mod thp;

@@ -1,0 +1,244 @@
+//! The three blocks that GRUB reads, and what they come to.
+//!
+//! `good.env` and `trial.env` are replaced whole, by rename. `armed.env` is the one that GRUB writes, by block number, so
+//! it is made once and then only overwritten where it stands: a file that was replaced could have its old blocks, by then
+//! somebody else's, written to. GRUB reads a journaled file system as it was before the journal is replayed, and may see an
+//! old file after a power cut; that is why the blocks are paired by the line's id, and nothing but an equal pair is tried.
+
+use host::boot::Cmdline;
+use host::grub::Block;
+use host::{Error, Root, if_present};
+
+use super::line::{self, Line, MARK, NONE};
+
+/// GRUB's directory on a Debian and on a Fedora, below which ours stands.
+pub(super) const GRUB_DIRS: [&str; 2] = ["/boot/grub", "/boot/grub2"];
+
+const GOOD: &str = "good.env";
+const TRIAL: &str = "trial.env";
+const ARMED: &str = "armed.env";
+
+/// One line as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// What `quell.boot=` on the command line says when it was booted; empty for a line without arguments.
+    pub id: String,
+    /// The arguments, or `none`.
+    pub arguments: String,
+    /// Why it was not kept, when it was tried and refused.
+    pub refused: Option<String>,
+}
+
+/// What is stored, and what was booted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// The directory of the blocks.
+    pub dir: String,
+    /// The line that every boot has unless a trial is armed.
+    pub good: Stored,
+    /// The line to be tried, or the last one that was.
+    pub trial: Option<Stored>,
+    /// The id of the trial that the next boot is to try.
+    pub armed: Option<String>,
+    /// The id of the trial that GRUB tried last.
+    pub tried: Option<String>,
+    /// The id of the line that was booted; `None` when it carried none of our arguments.
+    pub booted: Option<String>,
+}
+
+/// How it stands with the trial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// There is none, or it is none yet: written, and not armed.
+    Settled,
+    /// The next boot tries it.
+    Armed,
+    /// This boot is the trial; nobody has judged it yet.
+    OnTrial,
+    /// It was tried, and the machine came back with the good line.
+    CameBack,
+    /// It was tried, and judged not to be kept.
+    Refused,
+}
+
+impl Standing {
+    /// The word for it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Settled => "settled",
+            Self::Armed => "armed",
+            Self::OnTrial => "on-trial",
+            Self::CameBack => "came-back",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+impl State {
+    /// How it stands with the trial.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        let Some(trial) = &self.trial else { return Standing::Settled };
+        let is = |id: &Option<String>| id.as_deref() == Some(trial.id.as_str());
+        match () {
+            () if is(&self.armed) => Standing::Armed,
+            () if !is(&self.tried) => Standing::Settled,
+            () if trial.refused.is_some() => Standing::Refused,
+            () if is(&self.booted) => Standing::OnTrial,
+            () => Standing::CameBack,
+        }
+    }
+
+    /// The line that is in force or on its way to be: the trial until something speaks against it.
+    #[must_use]
+    pub fn line(&self) -> &Stored {
+        match (self.standing(), &self.trial) {
+            (Standing::Armed | Standing::OnTrial, Some(trial)) => trial,
+            _ => &self.good,
+        }
+    }
+
+    /// Whether this boot was made with [`State::line`].
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        let line = self.line();
+        match self.standing() {
+            Standing::Armed => false,
+            _ => self.booted.as_deref().unwrap_or_default() == line.id,
+        }
+    }
+}
+
+/// Reads the blocks; `None` where there are none of ours.
+///
+/// # Errors
+/// [`Error::Read`], [`Error::Format`]; [`Error::Absent`] when one of the three is missing.
+pub fn state(root: &Root) -> Result<Option<State>, Error> {
+    dir(root).map(|dir| read(root, &dir)).transpose()
+}
+
+/// Our directory, where there is one.
+pub(crate) fn dir(root: &Root) -> Option<String> {
+    GRUB_DIRS.iter().map(|grub| format!("{grub}/quell")).find(|dir| root.exists(dir))
+}
+
+fn read(root: &Root, dir: &str) -> Result<State, Error> {
+    let block = |name: &str| Block::read(root, &format!("{dir}/{name}"));
+    let (good, trial, armed) = (block(GOOD)?, block(TRIAL)?, block(ARMED)?);
+    let word = |block: &Block, name: &str| block.value(name).map(str::to_owned);
+    let stored = |block: &Block, name: &str| Stored {
+        id: word(block, &format!("{name}_id")).unwrap_or_default(),
+        arguments: line::arguments(block.value(name).unwrap_or_default()),
+        refused: word(block, "quell_refused"),
+    };
+    Ok(State {
+        dir: dir.to_owned(),
+        good: stored(&good, "quell_good"),
+        trial: Some(stored(&trial, "quell_trial")).filter(|trial| !trial.id.is_empty()),
+        armed: word(&armed, "quell_armed"),
+        tried: word(&armed, "quell_tried"),
+        booted: booted(root)?,
+    })
+}
+
+fn booted(root: &Root) -> Result<Option<String>, Error> {
+    let name = MARK.trim_end_matches('=');
+    let cmdline = if_present(Cmdline::read(root))?;
+    Ok(cmdline.and_then(|cmdline| cmdline.last(name).flatten().map(str::to_owned)))
+}
+
+/// The file that stands for all three in messages and questions of rights.
+pub(crate) fn trial_file(dir: &str) -> String {
+    format!("{dir}/{TRIAL}")
+}
+
+/// The canonical text of the line in force; `None` where there are no blocks.
+pub(crate) fn read_line(root: &Root, dir: &str) -> Result<Option<String>, Error> {
+    Ok(if_present(read(root, dir))?.map(|state| state.line().arguments.clone()))
+}
+
+/// Makes `to` the line in force: at once when it is known to boot, as an armed trial otherwise.
+///
+/// Known to boot are the good line, and no arguments at all: that is how the machine came up before quell. Whenever this
+/// is cut short, the next boot has the line before, or the good one, or `to`.
+pub(crate) fn write_line(root: &Root, dir: &str, to: &str) -> Result<(), Error> {
+    let line: Line = to.parse().map_err(|problem| malformed(root, dir, problem))?;
+    let state = read(root, dir)?;
+    let at = |name: &str| format!("{dir}/{name}");
+    if line.is_empty() || line.to_string() == state.good.arguments {
+        disarm(root, &state)?;
+        if line.is_empty() && state.good.arguments != NONE {
+            put(root, &at(GOOD), &[])?;
+        }
+        return if state.trial.is_some() { put(root, &at(TRIAL), &[]) } else { Ok(()) };
+    }
+    let id = line.id();
+    put(root, &at(TRIAL), &[("quell_trial", &line.tried()), ("quell_trial_id", &id)])?;
+    arm(root, &at(ARMED), &id, "")
+}
+
+/// Makes the trial the good line.
+pub(super) fn promote(root: &Root, state: &State, trial: &Stored) -> Result<(), Error> {
+    let kept = format!("{} {MARK}{}", trial.arguments, trial.id);
+    let good = format!("{}/{GOOD}", state.dir);
+    put(root, &good, &[("quell_good", &kept), ("quell_good_id", &trial.id)])?;
+    put(root, &trial_file(&state.dir), &[])
+}
+
+/// Keeps the trial from being tried again, with the reason.
+pub(super) fn refuse(root: &Root, state: &State, trial: &Stored, reason: &str) -> Result<(), Error> {
+    let tried = format!("{} {MARK}{}", trial.arguments, trial.id);
+    let words = [("quell_trial", tried.as_str()), ("quell_trial_id", &trial.id), ("quell_refused", reason)];
+    put(root, &trial_file(&state.dir), &words)
+}
+
+/// Forgets a trial, whatever became of it; the next boot has the good line.
+pub(crate) fn forget(root: &Root, state: &State) -> Result<(), Error> {
+    disarm(root, state)?;
+    put(root, &trial_file(&state.dir), &[])
+}
+
+fn disarm(root: &Root, state: &State) -> Result<(), Error> {
+    let is_blank = state.armed.is_none() && state.tried.is_none();
+    if is_blank { Ok(()) } else { arm(root, &format!("{}/{ARMED}", state.dir), "", "") }
+}
+
+fn arm(root: &Root, path: &str, id: &str, tried: &str) -> Result<(), Error> {
+    let bytes = rendered(root, path, &[("quell_armed", id), ("quell_tried", tried)])?;
+    root.overwrite(path, &bytes[..host::SECTOR_BYTES])
+}
+
+fn put(root: &Root, path: &str, words: &[(&str, &str)]) -> Result<(), Error> {
+    root.replace(path, &rendered(root, path, words)?)
+}
+
+fn rendered(root: &Root, path: &str, words: &[(&str, &str)]) -> Result<Vec<u8>, Error> {
+    Block::of(words).render().map_err(|problem| malformed(root, path, problem))
+}
+
+fn malformed(root: &Root, path: &str, problem: String) -> Error {
+    Error::Format { path: root.display(path), line: String::new(), problem }
+}
+
+/// Makes the directory and the blocks that are missing, beside GRUB's own files; what is there stays. The answer is the
+/// directory, or `None` where there is no GRUB.
+///
+/// # Errors
+/// [`Error::Write`], [`Error::Read`].
+pub fn install(root: &Root) -> Result<Option<String>, Error> {
+    let Some(grub) = GRUB_DIRS.iter().find(|dir| root.exists(dir)) else { return Ok(None) };
+    let dir = format!("{grub}/quell");
+    if !root.exists(&dir) {
+        root.make_dir(&dir)?;
+    }
+    let blank: [(&str, &[(&str, &str)]); 3] =
+        [(GOOD, &[]), (TRIAL, &[]), (ARMED, &[("quell_armed", ""), ("quell_tried", "")])];
+    for (name, words) in blank {
+        let path = format!("{dir}/{name}");
+        if !root.exists(&path) {
+            put(root, &path, words)?;
+        }
+    }
+    Ok(Some(dir))
+}
