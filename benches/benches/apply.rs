@@ -204,6 +204,7 @@ fn bare(root: &Root, step: &Step) -> Result<(), host::Error> {
         Step::Affinity { tid, start_ticks, cpus } => {
             host::affinity::set_allowed(root, *tid, *start_ticks, cpus)
         }
+        Step::BootLine { .. } => unreachable!("the profile that is timed has no boot argument"),
     }
 }
 
@@ -212,6 +213,7 @@ fn path(step: &Step) -> &str {
     match step {
         Step::Write { path, .. } | Step::MakeDir { path } | Step::RemoveDir { path } => path,
         Step::Affinity { .. } => unreachable!("the profile that is timed moves no thread"),
+        Step::BootLine { .. } => unreachable!("the profile that is timed has no boot argument"),
     }
 }
 
