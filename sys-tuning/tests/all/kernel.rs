@@ -419,6 +419,7 @@ fn kernel_time(steps: &[Step]) -> units::Nanos {
             Step::Affinity { tid, start_ticks, cpus } => {
                 host::affinity::set_allowed(&root, *tid, *start_ticks, cpus)
             }
+            Step::BootLine { .. } => panic!("no profile here has a boot argument"),
         };
         done.unwrap();
     }
