@@ -65,5 +65,6 @@ pub use record::{Asker, Outcome, Target, What};
 pub use roles::{CpuChoice, Isolated};
 pub use rollback::{Restored, RollbackOptions, RolledBack};
 pub use standing::{Standing, StandingProfile};
+pub use state::StateDir;
 pub use status::Status;
 pub use verify::{Agreement, Verified, Verifying};

@@ -140,6 +140,16 @@ impl Plan {
         self
     }
 
+    /// What of it concerns these knobs: their changes, and no other's.
+    #[must_use]
+    pub fn only(mut self, knobs: &[&str]) -> Self {
+        self.changes.retain(|change| knobs.contains(&change.knob));
+        self.side_effects.retain(|planned| knobs.contains(&planned.knob));
+        self.skipped.retain(|skipped| knobs.contains(&skipped.knob));
+        self.reboot_required = self.changes.iter().any(|change| change.when == When::Boot);
+        self
+    }
+
     /// The dangers that stand in the way.
     pub(crate) fn refusals(&self, accept_dangers: bool) -> Vec<String> {
         let stands = |danger: &&Danger| !(accept_dangers && danger.may_be_accepted);

@@ -161,6 +161,12 @@ impl Profile {
         lines.join("\n") + "\n"
     }
 
+    /// Whether it wants something of this knob.
+    #[must_use]
+    pub fn wants(&self, knob: &str) -> bool {
+        self.wanted.iter().any(|wanted| wanted.knob.id == knob)
+    }
+
     /// The knobs it wants something of.
     pub(crate) fn knobs(&self) -> impl Iterator<Item = &'static Knob> + '_ {
         self.wanted.iter().map(|wanted| wanted.knob)

@@ -15,7 +15,7 @@ use crate::Error;
 
 /// An open state directory.
 #[derive(Debug)]
-pub(crate) struct StateDir {
+pub struct StateDir {
     path: PathBuf,
     fd: OwnedFd,
 }
@@ -25,6 +25,9 @@ const FILE_MODE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
 
 impl StateDir {
     /// Opens the directory; `None` when it does not exist.
+    ///
+    /// # Errors
+    /// [`Error::Integrity`] when others could have changed it, [`Error::State`], [`Error::Permission`].
     pub fn open(path: &Path) -> Result<Option<Self>, Error> {
         match nix::fcntl::open(path, OFlag::O_RDONLY | DIR_FLAGS, Mode::empty()) {
             Ok(fd) => Self::checked(path, fd).map(Some),
@@ -37,6 +40,9 @@ impl StateDir {
     }
 
     /// Opens the directory, and makes it (and its parents) if need be.
+    ///
+    /// # Errors
+    /// As [`StateDir::open`].
     pub fn create(path: &Path) -> Result<Self, Error> {
         if let Some(dir) = Self::open(path)? {
             return Ok(dir);
@@ -66,11 +72,15 @@ impl StateDir {
     }
 
     /// The path of a file in it, for messages.
+    #[must_use]
     pub fn display(&self, name: &str) -> String {
         self.path.join(name).display().to_string()
     }
 
     /// Opens a file; `None` when it does not exist and `flags` do not make it.
+    ///
+    /// # Errors
+    /// As [`StateDir::open`].
     pub fn file(&self, name: &str, flags: OFlag, doing: &'static str) -> Result<Option<File>, Error> {
         let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let fd = match openat(self.fd.as_fd(), name, flags, FILE_MODE) {
@@ -85,16 +95,23 @@ impl StateDir {
     }
 
     /// Whether a file of this name is there.
+    #[must_use]
     pub fn has(&self, name: &str) -> bool {
         fstatat(self.fd.as_fd(), name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
     }
 
     /// Makes the directory's entries durable.
+    ///
+    /// # Errors
+    /// [`Error::State`].
     pub fn sync(&self) -> Result<(), Error> {
         fsync(&self.fd).map_err(|errno| Error::state(self.path.display(), "make it durable", errno))
     }
 
     /// Removes a file; one that is not there is fine.
+    ///
+    /// # Errors
+    /// [`Error::State`], [`Error::Permission`].
     pub fn remove(&self, name: &str) -> Result<(), Error> {
         match unlinkat(self.fd.as_fd(), name, UnlinkatFlags::NoRemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
@@ -102,7 +119,19 @@ impl StateDir {
         }
     }
 
-    /// Puts `bytes` in the place of the file `name`, whole or not at all.
+    /// Gives the file `from` the name `to`, in the place of whatever bore it.
+    ///
+    /// # Errors
+    /// [`Error::State`], [`Error::Permission`].
+    pub fn rename(&self, from: &str, to: &str) -> Result<(), Error> {
+        renameat(self.fd.as_fd(), from, self.fd.as_fd(), to)
+            .map_err(|errno| Error::state(self.display(from), "rename it", errno))
+    }
+
+    /// Puts `bytes` in the place of the file `name`, whole or not at all, and durably.
+    ///
+    /// # Errors
+    /// [`Error::State`], [`Error::Permission`]; the file is as it was.
     pub fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
         let temporary = format!("{name}.new");
         self.remove(&temporary)?; // left by a process that was killed here

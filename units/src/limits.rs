@@ -101,3 +101,17 @@ pub const BOOT_LINE_BYTES_MAX: usize = 760;
 
 /// Characters of a kernel command line: COMMAND_LINE_SIZE of x86 and arm64 less the byte that ends it.
 pub const KERNEL_CMDLINE_BYTES_MAX: usize = 2047;
+
+/// Connections the keeper serves at once: the agent has one, and a new agent may come before the old one is gone. With one
+/// more, the connection that has been idle longest is dropped.
+pub const KEEPER_CLIENTS_MAX: usize = 4;
+
+/// Most changes an hour that a policy can allow the keeper.
+pub const CHANGES_PER_HOUR_MAX: u32 = 10_000;
+
+/// Bytes of the keeper's audit log before it is renamed to `audit.log.1`: some 5000 orders, and as many in the file before.
+pub const AUDIT_BYTES_MAX: u64 = 1 << 20;
+
+/// Refusals the keeper writes down in a minute; further ones are counted, so that a flood of them neither fills the log
+/// nor pushes out what mattered.
+pub const REFUSALS_TOLD_PER_MINUTE: u32 = 30;

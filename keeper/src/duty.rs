@@ -1,0 +1,318 @@
+//! What the keeper is there for: the host, the profile it is held to, and how far root lets it go.
+//!
+//! Every change of the kernel by the keeper is one of these functions: taking the profile up at the start, and carrying out
+//! what the agent orders or the watch finds, within the policy and the hour's ceiling. Nothing here knows sockets.
+
+use orders::{Evacuate, Refusal, STATUS_WORDS};
+use report::WallTime;
+use sys_tuning::{
+    Applied, ApplyOptions, Asker, Engine, Error, Profile, RollbackOptions, RollbackTo, Standing,
+    StandingProfile, StateDir, Status, registry,
+};
+use units::Nanos;
+
+use crate::audit::{Audit, Entry, Level};
+use crate::ceiling::Ceiling;
+use crate::fence::Fence;
+use crate::moment::Moment;
+use crate::policy::Policy;
+
+/// The host, what it is held to, and the means.
+#[derive(Debug)]
+pub struct Duty {
+    /// The host's tuning engine.
+    pub engine: Engine,
+    /// How far root lets us go.
+    pub policy: Policy,
+    /// What the host is held to.
+    pub held: Held,
+    /// The hour's changes.
+    pub ceiling: Ceiling,
+    /// Where everything is written down.
+    pub audit: Audit,
+    /// The fence, and the directory it is kept in.
+    pub fence: Fence,
+    dir: StateDir,
+}
+
+/// What the host is held to, and how that stands.
+#[derive(Debug, Default)]
+pub struct Held {
+    /// What is wanted; `None` when the host is to be left as it is.
+    pub wish: Option<Wish>,
+    /// Why the host is not as it should be, as far as applying goes.
+    pub unfit: Option<String>,
+    /// Attributes by state when they were last compared, in the order of [`STATUS_WORDS`].
+    pub knobs: [u32; STATUS_WORDS.len()],
+    /// The last transaction of ours.
+    pub journal: Option<u64>,
+}
+
+/// A profile, and on whose word.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// What is wanted.
+    pub profile: Profile,
+    /// Who wants it.
+    pub by: Asker,
+    /// Whether its dangers were accepted.
+    pub accepts_dangers: bool,
+    /// Whether it was asked for already, so that bringing the host to it is no new wish.
+    pub is_standing: bool,
+}
+
+/// Why something was not done.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NotDone {
+    /// It may not be.
+    Refused(Refusal, String),
+    /// It did not work.
+    Failed(String),
+}
+
+/// What a change came to.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// Values written.
+    pub written: u32,
+    /// The journal's transaction, when something was.
+    pub id: Option<u64>,
+}
+
+/// The knobs that keep strangers off the isolated CPUs.
+const EVACUATE: [(Evacuate, &[&str]); 3] = [
+    (Evacuate::Irqs, &["irq.default", "irq.aff"]),
+    (Evacuate::Workqueues, &["iso.wq"]),
+    (Evacuate::Tasks, &["iso.cpuset2", "iso.cpuset1"]),
+];
+
+impl Duty {
+    /// Nothing is held yet.
+    #[must_use]
+    pub fn new(engine: Engine, policy: Policy, audit: Audit, fence: Fence, dir: StateDir) -> Self {
+        Self { engine, policy, held: Held::default(), ceiling: Ceiling::default(), audit, fence, dir }
+    }
+
+    /// Brings the host to its profile, finishing what an interrupted apply began; without a profile to hold, such an apply
+    /// is taken back. Returns whether another engine was at it, so that it has to be tried again.
+    pub fn take_up(&mut self, now: Moment) -> bool {
+        let (unfit, is_busy) = match self.bring_up(now) {
+            Ok(()) => (None, false),
+            Err(error) => (Some(error.to_string()), matches!(error, TakeUp::Engine(Error::Busy { .. }))),
+        };
+        let entry = match (&unfit, &self.held.wish) {
+            (Some(why), _) => Entry::new(Level::Error, "unfit").text("reason", why),
+            (None, Some(wish)) => Entry::new(Level::Notice, "holds").text("profile", &wish.profile.name),
+            (None, None) => Entry::new(Level::Notice, "holds-nothing"),
+        };
+        if unfit != self.held.unfit || !is_busy {
+            self.audit.tell(now.wall, &entry);
+        }
+        self.held.unfit = unfit;
+        is_busy
+    }
+
+    fn bring_up(&mut self, now: Moment) -> Result<(), TakeUp> {
+        self.engine.undo_overdue(now.boottime, now.wall.unix_s())?;
+        self.learn()?;
+        let Some(wish) = &self.held.wish else { return self.take_back_interrupted(now.wall) };
+        let plan = self.engine.plan(&wish.profile)?.at_runtime();
+        let applied = self.engine.apply(&plan, &wish.options(wish.is_standing, now.wall))?;
+        self.held.journal = applied.id.or(self.held.journal);
+        if let Some(id) = applied.id {
+            let entry = Entry::new(Level::Notice, "applied").text("profile", &applied.profile);
+            let entry = entry.number("transaction", id).number("written", written_by(&applied).into());
+            self.audit.tell(now.wall, &entry);
+        }
+        let _ = self.reverify(); // for the counts; what does not hold is told by the knobs themselves
+        trouble(&applied).map_or(Ok(()), |why| Err(TakeUp::Profile(why)))
+    }
+
+    /// What the host is held to: what root asked for last, else what the policy names.
+    fn learn(&mut self) -> Result<(), TakeUp> {
+        self.held.wish = None; // what cannot be known is not guessed from before
+        let wish = match self.engine.standing()? {
+            Standing::Profile(standing) => {
+                let StandingProfile { profile, by, accepts_dangers, .. } = *standing;
+                Some(Wish { profile, by, accepts_dangers, is_standing: true })
+            }
+            Standing::Released => None,
+            Standing::NeverAsked => {
+                let profile = self.policy.load_profile().map_err(TakeUp::Profile)?;
+                profile.map(|profile| Wish {
+                    profile,
+                    by: Asker::Policy,
+                    accepts_dangers: false,
+                    is_standing: false,
+                })
+            }
+        };
+        if let Some(Wish { profile, .. }) = &wish
+            && !self.policy.allows_profile(&profile.name)
+        {
+            let why = format!("profile {:?} is not among the profiles of the policy", profile.name);
+            return Err(TakeUp::Profile(why));
+        }
+        self.held.wish = wish;
+        Ok(())
+    }
+
+    fn take_back_interrupted(&mut self, at: WallTime) -> Result<(), TakeUp> {
+        let Some(id) = self.engine.drift()?.interrupted else { return Ok(()) };
+        let undone =
+            self.engine.rollback(&RollbackOptions { to: RollbackTo::Last, force: false, at: at.unix_s() })?;
+        let left = undone.changes.iter().filter(|row| row.status.is_trouble()).count();
+        let entry = Entry::new(Level::Warning, "took-back-interrupted").number("transaction", id);
+        self.audit.tell(at, &entry.number("left", u64::try_from(left).unwrap_or(u64::MAX)));
+        Ok(())
+    }
+
+    /// Puts one knob back to what the profile wants.
+    ///
+    /// # Errors
+    /// [`NotDone`].
+    pub fn repair(&mut self, knob: &str, now: Moment) -> Result<Changed, NotDone> {
+        if registry::find(knob).is_none() {
+            return Err(NotDone::Refused(Refusal::Knob, format!("there is no knob {knob:?}")));
+        }
+        if !self.held_now()?.profile.wants(knob) {
+            return Err(NotDone::Refused(Refusal::Knob, format!("the profile wants nothing of {knob}")));
+        }
+        self.reapply(&[knob], now)
+    }
+
+    /// Applies again what keeps strangers off the isolated CPUs.
+    ///
+    /// # Errors
+    /// [`NotDone`].
+    pub fn evacuate(&mut self, what: Evacuate, now: Moment) -> Result<Changed, NotDone> {
+        let knobs = EVACUATE.iter().find(|(which, _)| *which == what).map_or(&[][..], |(_, knobs)| knobs);
+        let profile = &self.held_now()?.profile;
+        if !knobs.iter().any(|knob| profile.wants(knob)) {
+            return Err(NotDone::Refused(
+                Refusal::Knob,
+                format!("the profile wants nothing of {}", knobs.join(", ")),
+            ));
+        }
+        self.reapply(knobs, now)
+    }
+
+    /// Compares everything with the profile: attributes by state, in the order of [`STATUS_WORDS`].
+    ///
+    /// # Errors
+    /// [`NotDone`].
+    pub fn reverify(&mut self) -> Result<[u32; STATUS_WORDS.len()], NotDone> {
+        let profile = self.held_now()?.profile.clone();
+        let verified = self.engine.verify(&profile).map_err(|error| not_done(&error))?;
+        self.held.knobs = Status::ALL.map(|status| u32::try_from(verified.count(status)).unwrap_or(u32::MAX));
+        Ok(self.held.knobs)
+    }
+
+    /// Raises the fence.
+    ///
+    /// # Errors
+    /// [`NotDone`].
+    pub fn raise_fence(&mut self, to: u64) -> Result<(), NotDone> {
+        match to < self.fence.number() {
+            true => {
+                Err(NotDone::Refused(Refusal::Fence, format!("the fence is {} already", self.fence.number())))
+            }
+            false => self.fence.raise(&self.dir, to).map_err(NotDone::Failed),
+        }
+    }
+
+    /// What the host is held to by now: root may have asked for something else since.
+    fn held_now(&mut self) -> Result<&Wish, NotDone> {
+        self.learn().map_err(|error| match error {
+            TakeUp::Profile(why) => NotDone::Refused(Refusal::NothingHeld, why),
+            TakeUp::Engine(error) => not_done(&error),
+        })?;
+        let nothing = || NotDone::Refused(Refusal::NothingHeld, "this host is held to no profile".to_owned());
+        self.held.wish.as_ref().ok_or_else(nothing)
+    }
+
+    fn reapply(&mut self, knobs: &[&str], now: Moment) -> Result<Changed, NotDone> {
+        let wish = self.held_now()?.clone();
+        let plan =
+            self.engine.plan(&wish.profile).map_err(|error| not_done(&error))?.at_runtime().only(knobs);
+        self.check_ceiling(u32::try_from(plan.changes.len()).unwrap_or(u32::MAX), now.monotonic)?;
+        let applied =
+            self.engine.apply(&plan, &wish.options(true, now.wall)).map_err(|error| not_done(&error))?;
+        let written = written_by(&applied);
+        self.ceiling.count(now.monotonic, written);
+        self.held.journal = applied.id.or(self.held.journal);
+        trouble(&applied).map_or(Ok(Changed { written, id: applied.id }), |why| Err(NotDone::Failed(why)))
+    }
+
+    fn check_ceiling(&mut self, wanted: u32, now: Nanos) -> Result<(), NotDone> {
+        let per_hour = self.policy.changes_per_hour_max;
+        let left = self.ceiling.left(now, per_hour);
+        match wanted > left {
+            true => {
+                let why = format!("{wanted} changes are more than the {left} left of {per_hour} an hour");
+                Err(NotDone::Refused(Refusal::Ceiling, why))
+            }
+            false => Ok(()),
+        }
+    }
+}
+
+/// Why the profile could not be taken up.
+#[derive(Debug, thiserror::Error)]
+enum TakeUp {
+    #[error("{0}")]
+    Profile(String),
+    #[error(transparent)]
+    Engine(#[from] Error),
+}
+
+impl Wish {
+    fn options(&self, is_hold: bool, at: WallTime) -> ApplyOptions {
+        let Self { by, accepts_dangers: accept_dangers, .. } = *self;
+        ApplyOptions { at: at.unix_s(), by, accept_dangers, is_hold, ..ApplyOptions::PLAIN }
+    }
+}
+
+fn written_by(applied: &Applied) -> u32 {
+    let written = applied.changes.iter().filter(|change| change.now.as_deref() != Some(&change.from)).count();
+    u32::try_from(written).unwrap_or(u32::MAX)
+}
+
+/// The first thing that is not as the plan wanted it, and how many more there are.
+fn trouble(applied: &Applied) -> Option<String> {
+    let changes = applied.changes.iter().filter(|change| change.status.is_trouble());
+    let changes = changes.map(|change| format!("{} {}: {}", change.knob, change.attribute, change.reason));
+    let skipped = applied.skipped.iter().filter(|skipped| skipped.status.is_trouble());
+    let mut troubles = changes.chain(skipped.map(|skipped| format!("{}: {}", skipped.knob, skipped.reason)));
+    let first = troubles.next()?;
+    match troubles.count() {
+        0 => Some(first),
+        more => Some(format!("{first}; and {more} more")),
+    }
+}
+
+fn not_done(error: &Error) -> NotDone {
+    match error {
+        Error::Busy { .. } => NotDone::Refused(Refusal::Busy, error.to_string()),
+        other => NotDone::Failed(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_evacuates_is_in_the_registry() {
+        for (what, knobs) in EVACUATE {
+            for knob in knobs {
+                assert!(registry::find(knob).is_some(), "{what:?}: {knob}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_states_of_orders_are_those_of_knobs() {
+        assert_eq!(Status::ALL.map(Status::word), STATUS_WORDS);
+    }
+}
