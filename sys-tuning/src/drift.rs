@@ -1,5 +1,7 @@
 //! Drift: what quell set, or found as wanted, and is not so any more.
 
+use std::collections::BTreeMap;
+
 use crate::Error;
 use crate::boot;
 use crate::cell::{ABSENT, Form, Reading};
@@ -119,14 +121,14 @@ impl Engine {
 const CHANGED: &str = "changed since it was applied; nobody was watching";
 
 /// Every cell that has a value to be compared with; `None` where it is not known which.
-fn watched(book: &Book) -> Vec<(Target, Option<String>)> {
+pub(crate) fn watched(book: &Book) -> Vec<(Target, Option<String>)> {
     // What a roll-back left to its new owner is not ours to watch.
     let is_watched = |(_, line): &(&Target, &Line)| !line.is_side_effect && book.ledger.is_live(line);
     let lines = book.ledger.lines.iter().filter(is_watched);
-    let mut watched: Vec<(Target, Option<String>)> =
-        lines.map(|(target, line)| (target.clone(), line.left().map(str::to_owned))).collect();
-    let holds = book.ledger.holds();
-    let holds = holds.into_iter().filter(|(target, _)| !book.ledger.lines.contains_key(*target));
+    let left = lines.map(|(target, line)| (target.clone(), line.left().map(str::to_owned)));
+    let mut watched: BTreeMap<Target, Option<String>> = left.collect();
+    // What the last apply found as it wants it counts, although an earlier one had left something else there.
+    let holds = book.ledger.holds().into_iter();
     watched.extend(holds.map(|(target, value)| (target.clone(), Some(value.to_owned()))));
-    watched
+    watched.into_iter().collect()
 }

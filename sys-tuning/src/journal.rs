@@ -25,7 +25,7 @@ use crate::record::{Header, Record};
 use crate::state::StateDir;
 
 /// The journal.
-const NAME: &str = "journal";
+pub(crate) const NAME: &str = "journal";
 /// Bytes kept so that a roll-back can be recorded on a full disk.
 const RESERVE: &str = "journal.reserve";
 /// The format's version; a later one is refused, because it may hold what this version would drop.

@@ -361,7 +361,7 @@ fn weigh(
 }
 
 /// The item that keeps a cell at what it holds now.
-fn preserve(root: &Root, knob: &'static Knob, cell: Cell, target: Target) -> Option<Item> {
+pub(crate) fn preserve(root: &Root, knob: &'static Knob, cell: Cell, target: Target) -> Option<Item> {
     let reading = cell.read(root).ok().filter(|reading| matches!(reading, Reading::Value { .. }))?;
     let text = reading.text().to_owned();
     let raw = reading.raw().to_vec();

@@ -20,6 +20,14 @@ pub struct StateDir {
     fd: OwnedFd,
 }
 
+/// A version of a file: appending changes its length, rewriting its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    inode: u64,
+    bytes: i64,
+    changed: (i64, i64),
+}
+
 const DIR_FLAGS: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 const FILE_MODE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
 
@@ -92,6 +100,12 @@ impl StateDir {
         let stat = fstat(&fd).map_err(|errno| Error::state(self.display(name), doing, errno))?;
         check_file(&self.display(name), &stat)?;
         Ok(Some(File::from(fd)))
+    }
+
+    /// What changes with every change of the file; `None` when it is not there.
+    pub fn stamp(&self, name: &str) -> Option<Stamp> {
+        let stat = fstatat(self.fd.as_fd(), name, AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
+        Some(Stamp { inode: stat.st_ino, bytes: stat.st_size, changed: (stat.st_mtime, stat.st_mtime_nsec) })
     }
 
     /// Whether a file of this name is there.

@@ -128,7 +128,7 @@ impl Engine {
 }
 
 impl Item {
-    fn job(&self) -> Job {
+    pub fn job(&self) -> Job {
         Job {
             knob: self.knob,
             cell: self.cell.clone(),

@@ -15,6 +15,7 @@ mod isolation;
 mod kernel;
 mod killer;
 mod process;
+mod repair;
 mod standing;
 mod tree;
 

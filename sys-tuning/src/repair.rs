@@ -1,0 +1,323 @@
+//! Holding the host to what was left on it: looking at the very cells that count, and putting back those that drifted.
+//!
+//! For whoever watches for long: what the journal says and where the cells stand is read once and kept until the journal's
+//! file changes, so that a look costs the reading of the files and a repair the writing of them. A repair is not journaled:
+//! the line it restores is in the journal with its original, and what it writes is the value that the line says is ours, so
+//! that a record would change nothing about what a roll-back does, and cost every reader of the journal a reload.
+
+use host::threads::monotonic_now;
+use units::{CpuSet, Nanos};
+
+use crate::Error;
+use crate::cell::{Cell, Effect, Form, Reading};
+use crate::drift::watched;
+use crate::engine::Engine;
+use crate::errno;
+use crate::facts::Facts;
+use crate::journal;
+use crate::lock::Lock;
+use crate::record::Target;
+use crate::registry::{self, Knob, When};
+use crate::rollback::preserve;
+use crate::standing::StandingProfile;
+use crate::state::{Stamp, StateDir};
+use crate::transaction::Item;
+use crate::writer::{self, Done, Expected, Job, Mode};
+use crate::{Applied, ApplyOptions};
+
+/// What is held, by number; numbers are good until [`Holder::refresh`] says that it read anew.
+#[derive(Debug)]
+pub struct Holder {
+    engine: Engine,
+    dir: Option<StateDir>,
+    /// The journal as it was read; `None` before the first time.
+    stamp: Option<Option<Stamp>>,
+    lines: Vec<HeldLine>,
+    /// What the kernel changes by itself when its neighbours are written: it is put back to what it was.
+    side_effects: Vec<(&'static Knob, Cell, Target)>,
+    /// Where the worker runs.
+    cpus: CpuSet,
+}
+
+#[derive(Debug)]
+struct HeldLine {
+    target: Target,
+    want: String,
+    knob: &'static Knob,
+    /// `None`: the machine has no such thing now.
+    cell: Option<Cell>,
+}
+
+/// What a look at one line came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Look {
+    /// As it was left.
+    Held,
+    /// Something else stands there.
+    Drifted(String),
+    /// There is no such thing now, which is no drift.
+    Gone,
+    /// It cannot be read.
+    Unreadable(String),
+}
+
+/// What became of one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repaired {
+    /// Its number.
+    pub index: usize,
+    /// What stood there under the lock.
+    pub found: Look,
+    /// Why it could not be put back; `None` when it stands as wanted now, or is gone.
+    pub refused: Option<String>,
+}
+
+/// A batch of repairs.
+#[derive(Debug)]
+pub struct Repairs {
+    /// One a line, in the order they were asked for.
+    pub lines: Vec<Repaired>,
+    /// From before the lock was asked for until the last value was read back.
+    pub took: Nanos,
+}
+
+impl Engine {
+    /// Something that holds the host to what was left on it. Nothing is read yet.
+    #[must_use]
+    pub fn holder(&self) -> Holder {
+        Holder {
+            engine: self.clone(),
+            dir: None,
+            stamp: None,
+            lines: Vec::new(),
+            side_effects: Vec::new(),
+            cpus: CpuSet::empty(),
+        }
+    }
+
+    /// Brings about what the standing profile wants and nothing holds yet: an interrupt that came, a CPU that is back. Its
+    /// changes belong to the apply that asked for it. `None` when there is nothing of the kind.
+    ///
+    /// What is held already and drifted is left to [`Holder::repair`], and the boot command line to people.
+    ///
+    /// # Errors
+    /// As [`Engine::plan`] and [`Engine::apply`].
+    pub fn complete(&self, standing: &StandingProfile, at: u64) -> Result<Option<Applied>, Error> {
+        let mut plan = self.plan(&standing.profile)?;
+        let book = self.book()?;
+        let known = watched(&book);
+        plan.changes.retain(|change| {
+            let is_known = known.iter().any(|(target, _)| *target == change.planned.target);
+            !is_known && change.when == When::Runtime
+        });
+        if plan.changes.is_empty() || !standing.is_this_boot {
+            return Ok(None);
+        }
+        let options = ApplyOptions {
+            accept_dangers: standing.accepts_dangers,
+            at,
+            by: standing.by,
+            is_hold: true,
+            ..ApplyOptions::PLAIN
+        };
+        self.apply(&plan, &options).map(Some)
+    }
+}
+
+impl Holder {
+    /// Reads anew when somebody changed the journal since; whether that was so.
+    ///
+    /// # Errors
+    /// [`Error::Permission`], [`Error::Integrity`], [`Error::State`], [`Error::Host`]: then nothing is held, and the next call
+    /// tries again.
+    pub fn refresh(&mut self) -> Result<bool, Error> {
+        if self.dir.is_none() {
+            self.dir = StateDir::open(&self.engine.state_dir)?;
+        }
+        let stamp = self.journal_stamp();
+        if self.stamp == Some(stamp) {
+            return Ok(false);
+        }
+        self.reload()?;
+        self.stamp = Some(stamp); // taken before the reading: what came between is read next time
+        Ok(true)
+    }
+
+    /// Has the next [`Holder::refresh`] read anew in any case: interrupts are renumbered, devices come and go.
+    pub fn forget(&mut self) {
+        self.stamp = None;
+    }
+
+    fn journal_stamp(&self) -> Option<Stamp> {
+        self.dir.as_ref().and_then(|dir| dir.stamp(journal::NAME))
+    }
+
+    fn reload(&mut self) -> Result<(), Error> {
+        self.lines.clear();
+        self.side_effects.clear();
+        let book = self.engine.book()?;
+        if let Some(damaged) = self.engine.damage(&book) {
+            return Err(damaged);
+        }
+        let wanted: Vec<(Target, String, &'static Knob)> = watched(&book)
+            .into_iter()
+            .filter_map(|(target, want)| {
+                let knob = registry::find(&target.knob)?;
+                Some((target, want?, knob))
+            })
+            .filter(|(_, _, knob)| knob.when == When::Runtime)
+            .collect();
+        let facts = Facts::read(&self.engine.root, wanted.iter().map(|(_, _, knob)| *knob));
+        for knob in registry::all().iter().filter(|knob| wanted.iter().any(|(.., used)| used.id == knob.id)) {
+            self.side_effects.extend(side_effects(knob, &facts));
+        }
+        let line = |(target, want, knob): (Target, String, &'static Knob)| {
+            let cell = (knob.locate)(&facts, &target.attribute, &target.identity);
+            HeldLine { target, want, knob, cell }
+        };
+        self.lines = wanted.into_iter().map(line).collect();
+        self.cpus = self.engine.worker_cpus();
+        Ok(())
+    }
+
+    /// How many lines are held.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// Whether nothing is held.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// Which cell the line `index` is.
+    #[must_use]
+    pub fn target(&self, index: usize) -> &Target {
+        &self.lines[index].target
+    }
+
+    /// What is to stand there.
+    #[must_use]
+    pub fn wanted(&self, index: usize) -> &str {
+        &self.lines[index].want
+    }
+
+    /// The files whose change may be a drift of the line, as paths of this machine; none where no file shows it.
+    #[must_use]
+    pub fn files(&self, index: usize) -> Vec<String> {
+        let Some(cell) = &self.lines[index].cell else { return Vec::new() };
+        if cell.is_affinity() || cell.is_rule() {
+            return Vec::new();
+        }
+        let effect = match &cell.effect {
+            Effect::ListEquals(path) | Effect::MaskWithin(path) => Some(path.as_str()),
+            _ => None, // an interrupt's effective CPU changes with every move that is wanted
+        };
+        cell.files().into_iter().chain(effect).map(|path| self.engine.root.display(path)).collect()
+    }
+
+    /// Reads the line `index`: the files of one cell and nothing else.
+    #[must_use]
+    pub fn look(&self, index: usize) -> Look {
+        let line = &self.lines[index];
+        let Some(cell) = &line.cell else { return Look::Gone };
+        match cell.read(&self.engine.root) {
+            Ok(Reading::Absent) if cell.form == Form::Directory => {
+                Look::Drifted(Reading::Absent.text().to_owned())
+            }
+            Ok(Reading::Absent) => Look::Gone,
+            Ok(reading) if cell.satisfies(reading.text(), &line.want) => Look::Held,
+            Ok(reading) => Look::Drifted(reading.text().to_owned()),
+            Err(error) if error.is_absent() => Look::Gone,
+            Err(error) => Look::Unreadable(error.to_string()),
+        }
+    }
+
+    /// Puts the lines `which` back to what is wanted, as far as they drifted, and reads them back. `None` when somebody changed
+    /// the journal since the last [`Holder::refresh`]: what is wanted may be something else now.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] while another quell tunes this machine: what it does is no drift, look again afterwards.
+    /// [`Error::State`], [`Error::Permission`].
+    pub fn repair(&self, which: &[usize]) -> Result<Option<Repairs>, Error> {
+        let began = monotonic_now();
+        let Some(dir) = &self.dir else { return Ok(None) };
+        let lock = std::sync::Arc::new(Lock::take(dir)?);
+        if self.stamp != Some(self.journal_stamp()) {
+            return Ok(None);
+        }
+        let found: Vec<Look> = which.iter().map(|index| self.look(*index)).collect();
+        let drifted: Vec<usize> = which
+            .iter()
+            .zip(&found)
+            .filter(|(_, look)| matches!(look, Look::Drifted(_)))
+            .map(|(index, _)| *index)
+            .collect();
+        let kept = self.kept(&drifted);
+        let jobs =
+            drifted.iter().filter_map(|index| self.lines[*index].job()).chain(kept.iter().map(Item::job));
+        let mode = Mode::new(&self.engine.root, self.cpus.clone(), false);
+        let mut done = writer::run(&self.engine.root, &lock, jobs.collect(), &mode).into_iter();
+        let lines = which.iter().zip(found).map(|(index, found)| {
+            let refused = match found {
+                Look::Drifted(_) => done.next().and_then(|done| refusal(&self.lines[*index], done)),
+                Look::Unreadable(ref why) => Some(why.clone()),
+                Look::Held | Look::Gone => None,
+            };
+            Repaired { index: *index, found, refused }
+        });
+        let lines = lines.collect();
+        Ok(Some(Repairs { lines, took: monotonic_now() - began }))
+    }
+
+    /// What the writing of these lines would change beside them, as it is now; not what is among them.
+    fn kept(&self, which: &[usize]) -> Vec<Item> {
+        let is_written = |knob: &Knob| which.iter().any(|index| self.lines[*index].knob.id == knob.id);
+        let is_line = |target: &Target| which.iter().any(|index| self.lines[*index].target == *target);
+        self.side_effects
+            .iter()
+            .filter(|(knob, _, target)| is_written(knob) && !is_line(target))
+            .filter_map(|(knob, cell, target)| {
+                preserve(&self.engine.root, knob, cell.clone(), target.clone())
+            })
+            .collect()
+    }
+}
+
+impl HeldLine {
+    fn job(&self) -> Option<Job> {
+        Some(Job {
+            knob: self.knob.id,
+            cell: self.cell.clone()?,
+            // Whatever somebody set a moment later is drift as well.
+            from: Expected::Anything,
+            to: self.want.clone(),
+            raw: None,
+        })
+    }
+}
+
+fn side_effects(knob: &'static Knob, facts: &Facts) -> Vec<(&'static Knob, Cell, Target)> {
+    let locate = |attribute: &&'static str| {
+        let cell = (knob.locate)(facts, attribute, "")?;
+        let target =
+            Target { knob: knob.id.to_owned(), attribute: (*attribute).to_owned(), identity: String::new() };
+        Some((knob, cell, target))
+    };
+    knob.side_effects.iter().filter_map(locate).collect()
+}
+
+/// Why a line does not stand as wanted after a write.
+fn refusal(line: &HeldLine, done: Done) -> Option<String> {
+    match done {
+        Done::Wrote(_) | Done::Gone => None,
+        Done::Refused(error, _) => Some(errno::refusal(line.knob.id, &error).reason),
+        Done::Differs(_, reason) => Some(reason),
+        Done::Changed(reading) => Some(format!("somebody sets it to {} at this moment", reading.text())),
+        Done::Unreadable(error) => Some(error.to_string()),
+        Done::Blocked => Some("the write is still in the kernel".to_owned()),
+        Done::NotTried => Some("no thread could be had to write it".to_owned()),
+    }
+}
