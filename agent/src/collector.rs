@@ -18,6 +18,7 @@ use tokio::sync::{Notify, oneshot};
 use units::limits::{COLLECTOR_PERIOD, RING_SAMPLES};
 use units::{CpuId, Nanos, Ticks};
 
+use crate::rings::{self, Rings};
 use crate::snapshot::Snapshot;
 use crate::watchdog::Watchdog;
 
@@ -82,6 +83,8 @@ pub struct Collector {
     pub stall: Nanos,
     /// The stalls kept.
     pub stalls: Stalls,
+    /// Kernel events beside the samples.
+    pub rings: Rings,
     /// Snapshots wanted.
     pub requests: Receiver<Request>,
     /// Budget events out.
@@ -133,7 +136,8 @@ impl Collector {
 
     /// One pass at `now` (CLOCK_MONOTONIC). Bounded by the rings: at most their size is drained from each.
     pub fn pass(&mut self, now: Nanos) {
-        self.drain();
+        let instant = self.drain();
+        self.rings.look(&instant, &mut self.stalls, now);
         if self.tick(now) {
             self.judge(now);
         }
@@ -145,8 +149,9 @@ impl Collector {
 
     /// Takes every sample that was in a ring when its turn came, at most the ring's size.
     ///
-    /// One sample: a pop, a multiplication, a histogram bucket, four compares.
-    pub fn drain(&mut self) {
+    /// One sample: a pop, a multiplication, a histogram bucket, four compares. Gives the instant by which its stalls were
+    /// placed.
+    pub fn drain(&mut self) -> Instant {
         let instant = Instant::now(&self.clock);
         for feed in &mut self.feeds {
             let ready = feed.samples.slots().min(RING_SAMPLES);
@@ -157,10 +162,12 @@ impl Collector {
                 self.channels[channel].record(value);
                 if value >= self.stall {
                     let at = instant.of(sample.at, &self.clock) - value;
-                    self.stalls.record(&sighting(at, feed.cpu, channel, value, &sample));
+                    let seq = self.stalls.record(&sighting(at, feed.cpu, channel, value, &sample));
+                    self.rings.note(seq);
                 }
             }
         }
+        instant
     }
 
     /// Ends slots that are over; true when budgets are due.
@@ -193,22 +200,56 @@ impl Collector {
     }
 }
 
-/// One instant on the measuring clock and on CLOCK_MONOTONIC, taken anew for each drain: whoever prints a wall time
-/// counts back from now, and CLOCK_MONOTONIC runs at the wall clock's rate, where the counter would be off by seconds
-/// after days.
-struct Instant {
+/// Readings of the clocks for one [`Instant`]: one whose reader was interrupted is repeated.
+const READINGS_MAX: usize = 4;
+
+/// Three clocks read in a row take some 60 ns (2-vCPU VM); what took longer than this was interrupted.
+const READING_MAX: Nanos = Nanos(1_000);
+
+/// One instant on the measuring clock, on CLOCK_MONOTONIC and on CLOCK_MONOTONIC_RAW, taken anew for each drain: whoever
+/// prints a wall time counts back from now, and CLOCK_MONOTONIC runs at the wall clock's rate, where the counter would be
+/// off by seconds after days; the kernel's own stamps are of the raw clock.
+#[derive(Debug, Clone, Copy)]
+pub struct Instant {
     stamp: Ticks,
     at: Nanos,
+    raw: Nanos,
+    error: Nanos,
 }
 
 impl Instant {
     fn now(clock: &Clock) -> Self {
-        Self { stamp: clock.now(), at: threads::monotonic_now() }
+        let mut best = Self::read(clock);
+        for _ in 1..READINGS_MAX {
+            if best.error <= READING_MAX {
+                break;
+            }
+            let again = Self::read(clock);
+            best = if again.error < best.error { again } else { best };
+        }
+        best
+    }
+
+    fn read(clock: &Clock) -> Self {
+        let (stamp, at, raw) = (clock.now(), threads::monotonic_now(), rings::raw_now());
+        Self { stamp, at, raw, error: clock.to_nanos(clock.now().since(stamp)) }
     }
 
     /// What CLOCK_MONOTONIC read at `stamp`.
     fn of(&self, stamp: Ticks, clock: &Clock) -> Nanos {
         self.at + clock.to_nanos(stamp.since(self.stamp)) - clock.to_nanos(self.stamp.since(stamp))
+    }
+
+    /// What CLOCK_MONOTONIC_RAW read when CLOCK_MONOTONIC read `at`, which [`Instant::of`] gave.
+    #[must_use]
+    pub fn raw_of(&self, at: Nanos) -> Nanos {
+        self.raw + (at - self.at) - (self.at - at)
+    }
+
+    /// How far apart the three readings may be.
+    #[must_use]
+    pub fn error(&self) -> Nanos {
+        self.error
     }
 }
 

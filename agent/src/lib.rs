@@ -15,15 +15,17 @@ mod measuring;
 mod notify;
 mod placement;
 mod reporter;
+mod rings;
 mod settings;
 mod snapshot;
 mod socket;
 mod sources;
 mod watchdog;
 
-pub use collector::{BudgetEvent, Collector, Events, Lag, Request, Watched};
+pub use collector::{BudgetEvent, Collector, Events, Instant, Lag, Request, Watched};
 pub use measuring::{Measuring, StartError};
 pub use reporter::{Own, Wanted, report};
+pub use rings::{Counts, CpuRing, RingSnapshot, Rings};
 pub use settings::{Explained, Settings};
 pub use snapshot::Snapshot;
 pub use socket::BindError;

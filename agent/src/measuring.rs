@@ -7,17 +7,21 @@ use std::thread::JoinHandle;
 use clock::{Calibration, Clock};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use host::Root;
+use host::perf::Ring;
+use host::tasks::{self, Pid};
 use host::threads::{self, Policy, Role};
 use latency::{Budget, Layout, Stalls, State, Watch};
 use probes::{Channel, Feed, Running, Spec};
 use report::{ClockReport, wall_time_now};
 use tokio::sync::{Notify, oneshot};
-use units::{CpuSet, Nanos};
+use units::limits::TRACE_CPUS_MAX;
+use units::{CpuId, CpuSet, Nanos};
 
 use crate::collector::{BudgetEvent, Collector, EVENTS_MAX, Events, Lag, REQUESTS_MAX, Request, Watched};
 use crate::facts::Facts;
 use crate::placement::{self, Placement, PlacementError};
 use crate::reporter::Ground;
+use crate::rings::{CpuRing, Rings};
 use crate::settings::Settings;
 use crate::snapshot::Snapshot;
 use crate::sources;
@@ -79,6 +83,7 @@ pub struct Measuring {
     /// Whether each watched budget is breached, as last noted.
     breached: Vec<AtomicBool>,
     requests: Sender<Request>,
+    rings: Sender<Box<CpuRing>>,
     events: Receiver<BudgetEvent>,
     bell: Arc<Notify>,
     stop: Arc<AtomicBool>,
@@ -132,6 +137,21 @@ impl Measuring {
         let (reply, answer) = oneshot::channel();
         let request = Request { snapshot: Box::new(room), span: span.unwrap_or(Nanos::MAX), reply };
         self.requests.try_send(request).ok().map(|()| answer)
+    }
+
+    /// The CPUs whose kernel events are worth reading: the measured ones, and the isolated ones that were left alone.
+    #[must_use]
+    pub fn traced(&self) -> CpuSet {
+        let Ground { placement, facts, .. } = &self.ground;
+        let isolated = facts.topology.online.intersection(&facts.topology.isolated);
+        placement.measured.union(&isolated).iter().take(TRACE_CPUS_MAX).collect()
+    }
+
+    /// Gives the collector the ring of a CPU to read from now on, one for each CPU at most; it keeps it until it ends.
+    pub fn read_ring(&self, ring: Ring) {
+        let probe = self.ground.probes.iter().find(|(cpu, _)| *cpu == ring.cpu()).map(|(_, tid)| tid.0);
+        // Full only when somebody gives it more than there may be.
+        let _ = self.rings.try_send(CpuRing::new(ring, probe, threads::monotonic_now()));
     }
 
     /// What a report needs beside a snapshot, as of now.
@@ -244,6 +264,7 @@ impl Prepared {
             time: timing.clock,
             clock,
             cpus: feeds.iter().map(|feed| feed.cpu).collect(),
+            probes: probe_threads(&running),
             channels: running.channels.clone(),
             watched: watched.iter().map(|w| (w.channel, w.budget.clone())).collect(),
             refused,
@@ -255,6 +276,13 @@ impl Prepared {
         };
         start_collector(Parts { ground, timing, running, feeds, watched }, watchdog)
     }
+}
+
+/// The numbers of the probe threads, as far as `/proc` tells.
+fn probe_threads(running: &Running) -> Vec<(CpuId, Pid)> {
+    let own = tasks::own(&Root::system()).unwrap_or_default();
+    let tid = |name: &str| own.iter().find(|task| task.stat.name == name).map(|task| task.stat.tid);
+    running.threads.iter().filter_map(|thread| Some((thread.cpu, tid(&thread.role.name)?))).collect()
 }
 
 /// One watch for each channel that a budget is about.
@@ -316,6 +344,7 @@ fn start_collector(parts: Parts, watchdog: Option<Watchdog>) -> Result<Measuring
     let Parts { mut ground, timing, running, feeds, watched } = parts;
     let (requests, wanted) = bounded(REQUESTS_MAX);
     let (queue, events) = bounded(EVENTS_MAX);
+    let (rings, incoming) = bounded(TRACE_CPUS_MAX);
     let bell = Arc::new(Notify::new());
     let stop = Arc::new(AtomicBool::new(false));
     let breached = watched.iter().map(|_| AtomicBool::new(false)).collect();
@@ -326,6 +355,7 @@ fn start_collector(parts: Parts, watchdog: Option<Watchdog>) -> Result<Measuring
         watched,
         stall: ground.settings.stall,
         stalls: Stalls::new(),
+        rings: Rings::new(incoming),
         requests: wanted,
         events: Events { queue, bell: bell.clone() },
         watchdog,
@@ -340,7 +370,7 @@ fn start_collector(parts: Parts, watchdog: Option<Watchdog>) -> Result<Measuring
     let handle = threads::spawn(role, move |_| collector.run(&stopped)).map_err(StartError::Collector)?;
     ground.not_locked = threads::lock_memory().err().map(|cause| cause.to_string());
     let (threads, checked) = (Mutex::new(Some((running, handle))), OnceLock::new());
-    Ok(Measuring { ground, timing, checked, breached, requests, events, bell, stop, threads })
+    Ok(Measuring { ground, timing, checked, breached, requests, rings, events, bell, stop, threads })
 }
 
 /// The empty channels, each counting the limits of the budgets about it.

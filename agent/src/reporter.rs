@@ -6,7 +6,7 @@
 use clock::Clock;
 use host::Root;
 use host::process::{Memory, Usage};
-use host::tasks::{self, Task};
+use host::tasks::{self, Pid, Task};
 use latency::{ChannelSnapshot, Stall, State};
 use probes::{Channel, Kind};
 use report::{
@@ -47,6 +47,8 @@ pub struct Ground {
     pub channels: Vec<Channel>,
     /// The measured CPUs, in the order of the snapshot's counters.
     pub cpus: Vec<CpuId>,
+    /// The probe threads, by their CPUs.
+    pub probes: Vec<(CpuId, Pid)>,
     /// The clock itself.
     pub time: Clock,
     /// Indices of the channel of each watch.

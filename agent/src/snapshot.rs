@@ -2,9 +2,11 @@
 
 use latency::{ChannelSnapshot, Histogram, Stalls, Watch};
 use units::Nanos;
+use units::limits::TRACE_CPUS_MAX;
 
 use crate::collector::{Collector, Lag};
 use crate::counted::Counted;
+use crate::rings::RingSnapshot;
 
 /// The collector's state as of one instant.
 #[derive(Debug, Clone)]
@@ -23,6 +25,8 @@ pub struct Snapshot {
     pub values: Vec<Option<Nanos>>,
     /// The stalls kept.
     pub stalls: Stalls,
+    /// Kernel events of each CPU that has a ring.
+    pub rings: Vec<RingSnapshot>,
     /// How well the collector keeps up.
     pub lag: Lag,
     /// Where a budget's window is put together.
@@ -40,6 +44,7 @@ impl Snapshot {
             watches: vec![Watch::new(Nanos::ZERO); watches],
             values: vec![None; watches],
             stalls: Stalls::new(),
+            rings: Vec::with_capacity(TRACE_CPUS_MAX),
             lag: Lag::default(),
             scratch: Histogram::new(),
         }
@@ -61,6 +66,7 @@ impl Snapshot {
             self.watches[index] = watched.watch.clone();
         }
         self.stalls.copy_from(&collector.stalls);
+        collector.rings.fill(&mut self.rings, span, now);
         self.lag = collector.lag;
     }
 }

@@ -6,7 +6,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
 
-use agent::{Collector, Events, Lag, Request, Snapshot, Watched};
+use agent::{Collector, Events, Lag, Request, Rings, Snapshot, Watched};
 use clock::Clock;
 use crossbeam_channel::bounded;
 use latency::{Budget, Channel, Stalls, Watch};
@@ -78,6 +78,7 @@ fn passes_allocate_nothing() {
         watched: vec![Watched { budget, channel: 0, watch: Watch::new(Nanos::ZERO) }],
         stall: Nanos::from_micros(50),
         stalls: Stalls::new(),
+        rings: Rings::new(crossbeam_channel::never()),
         requests,
         events: Events { queue, bell: Arc::default() },
         watchdog: None,

@@ -11,7 +11,7 @@ use std::hint::black_box;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use agent::{Collector, Events, Lag, Request};
+use agent::{Collector, Events, Lag, Request, Rings};
 use benches::{Bench, Figures, is_short};
 use clock::Clock;
 use crossbeam_channel::{Sender, bounded};
@@ -210,6 +210,7 @@ fn collector(
         watched: Vec::new(),
         stall: STALL,
         stalls: Stalls::new(),
+        rings: Rings::new(crossbeam_channel::never()),
         requests,
         events: Events { queue, bell: Arc::default() },
         watchdog: None,

@@ -28,6 +28,6 @@ pub use channel::{Channel, ChannelSnapshot, Layout};
 pub use exceed::{Exceedances, Observation, TooManyLimits};
 pub use feasible::{ChannelFacts, Infeasible, infeasible};
 pub use histogram::{DecodeError, Histogram};
-pub use stalls::{STALLS_WORST_KEPT, Stall, StallSighting, Stalls};
+pub use stalls::{Culprit, STALLS_WORST_KEPT, Stall, StallSighting, Stalls};
 pub use watch::{State, Transition, Watch};
 pub use window::Window;

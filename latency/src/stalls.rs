@@ -32,6 +32,21 @@ pub struct StallSighting {
     pub waited_on_runqueue: Option<Nanos>,
 }
 
+/// What had the CPU through most of a stall, as the caller found out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Culprit {
+    /// What kind of thing.
+    pub kind: &'static str,
+    /// Which one of its kind.
+    pub number: u32,
+    /// Its name in UTF-8, where it has one, filled up with zeros.
+    pub name: [u8; 16],
+    /// How much of the stall it had.
+    pub covered: Nanos,
+    /// How far the two time lines that were compared may be apart.
+    pub error: Nanos,
+}
+
 /// One stall, as seen by one probe or several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stall {
@@ -49,6 +64,8 @@ pub struct Stall {
     pub waited_on_runqueue: Option<Nanos>,
     /// How many sightings it is made of.
     pub sightings: u32,
+    /// What had the CPU meanwhile, where that is known.
+    pub culprit: Option<Culprit>,
     /// The longest single sighting, for choosing the channel.
     longest: Nanos,
 }
@@ -56,7 +73,17 @@ pub struct Stall {
 impl Stall {
     fn new(seq: u64, sighting: &StallSighting) -> Self {
         let StallSighting { at, cpu, channel, duration, waited_on_runqueue } = *sighting;
-        Self { seq, at, cpu, channel, duration, waited_on_runqueue, sightings: 1, longest: duration }
+        Self {
+            seq,
+            at,
+            cpu,
+            channel,
+            duration,
+            waited_on_runqueue,
+            sightings: 1,
+            culprit: None,
+            longest: duration,
+        }
     }
 
     /// Whether the sighting shares time with this stall, on the same CPU. Merely touching is not sharing.
@@ -124,6 +151,21 @@ impl Stalls {
         self.newest.push_back(stall);
         self.rank(stall);
         stall.seq
+    }
+
+    /// The stall with this number, while it is among the newest.
+    #[must_use]
+    pub fn find(&self, seq: u64) -> Option<&Stall> {
+        self.newest.iter().rev().find(|stall| stall.seq == seq)
+    }
+
+    /// Puts the stall with this number down to `culprit`; what was said of it before is forgotten, because it may have
+    /// grown since.
+    pub fn explain(&mut self, seq: u64, culprit: Option<Culprit>) {
+        let newest = self.newest.iter_mut().rev().find(|stall| stall.seq == seq);
+        for stall in newest.into_iter().chain(self.worst.iter_mut().filter(|stall| stall.seq == seq)) {
+            stall.culprit = culprit;
+        }
     }
 
     /// Puts `stall`, new or grown, where it belongs among the worst.
@@ -218,6 +260,22 @@ mod tests {
             (stall.channel, stall.duration, stall.waited_on_runqueue),
             (7, Nanos(90), Some(Nanos(30)))
         );
+    }
+
+    #[test]
+    fn a_stall_keeps_its_culprit_wherever_it_is_kept() {
+        let mut stalls = Stalls::new();
+        let seq = stalls.record(&sighting(0, 2, 100));
+        assert_eq!(stalls.find(seq).unwrap().culprit, None);
+        let culprit = Culprit { kind: "irq", number: 24, name: [0; 16], covered: Nanos(80), error: Nanos(1) };
+        stalls.explain(seq, Some(culprit));
+        stalls.explain(seq + 1, None); // no such stall
+        assert_eq!(stalls.find(seq).unwrap().culprit, Some(culprit));
+        assert_eq!(stalls.worst().next().unwrap().culprit, Some(culprit));
+        assert_eq!(stalls.record(&sighting(90, 2, 100)), seq, "it grew");
+        assert_eq!(stalls.worst().next().unwrap().culprit, Some(culprit), "until it is explained anew");
+        stalls.explain(seq, None);
+        assert_eq!((stalls.find(seq).unwrap().culprit, stalls.worst().next().unwrap().culprit), (None, None));
     }
 
     #[test]

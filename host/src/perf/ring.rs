@@ -47,10 +47,16 @@ impl Label {
         label
     }
 
-    /// Whether there is none.
+    /// As it is kept, filled up with zeros.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0[0] == 0
+    pub fn bytes(&self) -> [u8; 16] {
+        self.0
+    }
+}
+
+impl From<[u8; 16]> for Label {
+    fn from(bytes: [u8; 16]) -> Self {
+        Self(bytes)
     }
 }
 
