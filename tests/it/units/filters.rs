@@ -56,6 +56,7 @@ fn made(trace: &Path) -> BTreeSet<String> {
 }
 
 #[track_caller]
+#[expect(clippy::print_stdout, reason = "a figure for whoever runs it with --nocapture")]
 fn check(unit: &str, made: &BTreeSet<String>) {
     let allowed = allowed(unit);
     let missing: Vec<&String> = made.difference(&allowed).collect();
