@@ -43,9 +43,18 @@ const fn row(from: Origin, to: &'static str, mode: u32) -> Row {
 /// The layout. A file of `systemd/`, `boot/` or `config/` that no row names is a failed test.
 const LAYOUT: &[Row] = &[
     row(Built("quell"), "usr/bin/quell", 0o755),
+    row(Built("quell-keeper"), "usr/libexec/quell/quell-keeper", 0o755),
     row(Built("quell-switch"), "usr/libexec/quell/quell-switch", 0o755),
     row(Profiles("sys-tuning/profiles"), "usr/lib/quell/profiles", 0o644),
     row(Once("config/quell.toml"), "etc/quell/quell.toml", 0o644),
+    row(Once("config/policy.toml"), "etc/quell/policy.toml", 0o644),
+    row(Kept("boot/etc/default/grub.d/quell.cfg"), "etc/default/grub.d/quell.cfg", 0o644),
+    row(Kept("boot/etc/grub.d/01_quell"), "etc/grub.d/01_quell", 0o755),
+    row(
+        Kept("boot/usr/lib/kernel/install.d/95-quell.install"),
+        "usr/lib/kernel/install.d/95-quell.install",
+        0o755,
+    ),
     row(Kept("systemd/quell-keeper.service"), "usr/lib/systemd/system/quell-keeper.service", 0o644),
     row(Kept("systemd/quell-keeper.socket"), "usr/lib/systemd/system/quell-keeper.socket", 0o644),
     row(Kept("systemd/quell-hold.service"), "usr/lib/systemd/system/quell-hold.service", 0o644),
@@ -289,7 +298,8 @@ mod tests {
             let installed = fs::metadata(root.join(row.to)).unwrap();
             assert!(installed.is_dir() || installed.permissions().mode() & 0o7777 == row.mode, "{}", row.to);
         }
-        let (theirs, ours) = (root.join("etc/quell/quell.toml"), root.join(LAYOUT[6].to));
+        let (theirs, ours) =
+            (root.join("etc/quell/quell.toml"), root.join("usr/lib/systemd/system/quell-keeper.service"));
         fs::copy(release.join("quell"), &theirs).unwrap();
         fs::copy(release.join("quell"), &ours).unwrap();
         run(&arguments).unwrap();
