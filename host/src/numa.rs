@@ -3,13 +3,14 @@
 //! A kernel without NUMA support shows no nodes at all (`Error::Absent`), which is not the same as one node. Source:
 //! Documentation/ABI/stable/sysfs-devices-node.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use units::CpuSet;
 
 use crate::error::Malformed;
-use crate::{Error, Root, text};
+use crate::{Error, Root, if_present, text};
 
 const DIR: &str = "/sys/devices/system/node";
 
@@ -67,6 +68,33 @@ pub fn nodes(root: &Root) -> Result<Vec<NodeId>, Error> {
     let mut nodes: Vec<NodeId> = root.list(DIR)?.iter().filter_map(|name| name.parse().ok()).collect();
     nodes.sort_unstable();
     Ok(nodes)
+}
+
+/// The on-line CPUs of the node `id`.
+///
+/// # Errors
+/// [`Error::Absent`] for a node that does not exist, [`Error::Read`], [`Error::Format`].
+pub fn cpus(root: &Root, id: NodeId) -> Result<CpuSet, Error> {
+    root.parse(&format!("{}/cpulist", id.dir()), text::cpulist)
+}
+
+/// How many PCI devices are attached to each node; those without a node (the kernel's -1, as in most virtual machines)
+/// are not counted. `None` on a machine without PCI.
+///
+/// # Errors
+/// [`Error::Read`], [`Error::Format`].
+// Format: "0\n", "-1\n" for unknown   (Documentation/ABI/testing/sysfs-bus-pci, numa_node)
+pub fn devices(root: &Root) -> Result<Option<BTreeMap<NodeId, usize>>, Error> {
+    const PCI: &str = "/sys/bus/pci/devices";
+    let Some(names) = if_present(root.list(PCI))? else { return Ok(None) };
+    let mut counts = BTreeMap::new();
+    for name in names {
+        let node = if_present(root.parse(&format!("{PCI}/{name}/numa_node"), text::number::<i32>))?;
+        if let Some(node) = node.and_then(|node| u16::try_from(node).ok()) {
+            *counts.entry(NodeId(node)).or_default() += 1;
+        }
+    }
+    Ok(Some(counts))
 }
 
 /// The node `id` as it is now.

@@ -47,9 +47,13 @@ fn parse_micros(text: &str) -> Result<Nanos, Malformed> {
 /// [`Error::Absent`] before Linux 6.12 and without debugfs, [`Error::Read`] without root, [`Error::Format`].
 // Format: "50000000\n", in ns   (kernel/sched/debug.c, sched_fair_server_runtime_show)
 pub fn fair_server_runtime(root: &Root, cpu: CpuId) -> Result<Nanos, Error> {
-    root.parse(&format!("/sys/kernel/debug/sched/fair_server/cpu{cpu}/runtime"), |text| {
-        text::number(text).map(Nanos)
-    })
+    root.parse(&fair_server_path(cpu), |text| text::number(text).map(Nanos))
+}
+
+/// The attribute that sets it, in nanoseconds.
+#[must_use]
+pub fn fair_server_path(cpu: CpuId) -> String {
+    format!("/sys/kernel/debug/sched/fair_server/cpu{cpu}/runtime")
 }
 
 #[cfg(test)]

@@ -102,6 +102,8 @@ pub(crate) enum Effect {
     ListEquals(String),
     /// The CPUs of the first list are among those of the second, where the kernel has that one.
     ListsWithin(String, String),
+    /// What limits real-time threads, throttling and fair server, is told beside the value.
+    RealtimeGuards,
     /// No other set of this tree that balances load has CPUs of this group, once its own balancing is off.
     Unbalanced {
         /// The hierarchy.

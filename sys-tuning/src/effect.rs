@@ -1,7 +1,8 @@
 //! Whether a value took effect, which is another question than whether the file reads back.
 
+use host::rt::{self, Throttling};
 use host::{Error, Root, if_present};
-use units::{CpuSet, ParseError};
+use units::{CpuSet, Nanos, ParseError};
 
 use crate::boot::{self, Verdict};
 use crate::cell::{Cell, Effect};
@@ -25,6 +26,7 @@ pub(crate) fn look(root: &Root, cell: &Cell, want: &str, have: &str) -> Sight {
         Effect::ListEquals(path) => cpus(root, path, list).map(|cpus| equal(&cpus, want)),
         Effect::ListsWithin(..) if want != "isolated" => return ok(Some(have.to_owned())),
         Effect::ListsWithin(inner, outer) => listed(root, inner, outer, have),
+        Effect::RealtimeGuards => realtime_guards(root),
         Effect::Unbalanced { .. } if want != "0" => return ok(Some(have.to_owned())),
         Effect::Unbalanced { tree, group } => unbalanced(root, tree, group, have),
     };
@@ -84,6 +86,31 @@ fn listed(root: &Root, inner: &str, outer: &str, have: &str) -> Result<Sight, Er
     }
     let reason = format!("the group has CPU {inner}, and the kernel keeps CPU {outer} out of its scheduling");
     Ok(Sight { effective: Some(outer.to_string()), status: Status::Failed, reason })
+}
+
+/// Two guards limit real-time threads, each of its own: either leaves ordinary threads a share.
+fn realtime_guards(root: &Root) -> Result<Sight, Error> {
+    let throttling = Throttling::read(root)?;
+    let throttled = match throttling.runtime {
+        Some(runtime) => format!("throttled to {runtime} of each {}", throttling.period),
+        None => "not throttled".to_owned(),
+    };
+    let mut served = CpuSet::empty();
+    let mut problem = None;
+    for cpu in host::cpus::Cpus::read(root)?.online.iter() {
+        match rt::fair_server_runtime(root, cpu) {
+            Ok(runtime) if runtime > Nanos::ZERO => served.insert(cpu),
+            Ok(_) => {}
+            Err(error) if error.is_absent() => {}
+            Err(error) => problem = Some(error),
+        }
+    }
+    let fair = match problem {
+        Some(error) => format!("whether a fair server is in force cannot be told: {error}"),
+        None if served.is_empty() => "no fair server".to_owned(),
+        None => format!("fair server on CPU {served}"),
+    };
+    Ok(ok(Some(format!("{throttled}, {fair}"))))
 }
 
 fn unbalanced(root: &Root, tree: &str, group: &str, have: &str) -> Result<Sight, Error> {

@@ -11,8 +11,8 @@ use host::hugepages::{self, PageSize, Pool};
 use host::irqs::{self, Line};
 use host::numa::{self, Node, NodeId};
 use host::workqueues::{self, Queue};
-use host::{Error, Root, if_present};
-use units::{CpuId, CpuSet};
+use host::{Error, Root, if_present, rt};
+use units::{CpuId, CpuSet, Nanos};
 
 use crate::boot::BootFacts;
 use crate::registry::{Knob, Topic};
@@ -34,13 +34,25 @@ pub(crate) struct Facts {
     pub scaling: Option<Scaling>,
     /// The period that real-time throttling counts in.
     pub rt_period_us: Option<i64>,
+    /// The CPUs on which the fair server is seen to leave ordinary threads a share.
+    pub fair_served: Option<CpuSet>,
+    /// The memory nodes that devices are attached to, with how many there are and the nodes' CPUs.
+    pub device_nodes: Vec<DeviceNode>,
     pub workqueue_requested: bool,
     pub queues: Vec<Queue>,
     /// The threads that may use CPUs they are to be kept off; read for planning only.
     pub reaching: Reaching,
     /// The boot loader and what stands on its line of ours.
     pub boot: Option<BootFacts>,
-    problems: Vec<(Topic, String)>,
+    pub problems: Vec<(Topic, String)>,
+}
+
+/// A memory node with devices.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DeviceNode {
+    pub id: NodeId,
+    pub devices: usize,
+    pub cpus: CpuSet,
 }
 
 /// What could not be read.
@@ -71,11 +83,16 @@ impl Facts {
         let mut facts = Self {
             is_fixture: !root.is_system(),
             sibling_groups: problems.note(Topic::Cpus, siblings(root, cpus.as_ref())),
-            cpus,
             partitioned: problems.note(Topic::Cgroups, partitioned(root, hierarchies.as_ref())),
             hierarchies: hierarchies.unwrap_or_default(),
             rt_period_us: rt_period_us(root),
+            fair_served: cpus
+                .as_ref()
+                .filter(|_| wants(Topic::FairServer))
+                .map(|cpus| fair_served(root, cpus)),
+            device_nodes: problems.note(Topic::Cpus, device_nodes(root)),
             workqueue_requested: root.exists(crate::knobs::wq::REQUESTED),
+            cpus,
             ..Self::default()
         };
         if wants(Topic::Irqs) {
@@ -125,6 +142,11 @@ impl Facts {
         self.cpus.as_ref().is_some_and(|cpus| cpus.possible.contains(cpu))
     }
 
+    /// Whether the fair server leaves ordinary threads of this CPU a share, as far as was seen.
+    pub fn is_fair_served(&self, cpu: CpuId) -> bool {
+        self.fair_served.as_ref().is_some_and(|cpus| cpus.contains(cpu))
+    }
+
     /// One node's pool of huge pages of one size.
     pub fn pool(&self, node: NodeId, size: PageSize) -> Option<Pool> {
         self.pools.iter().find(|(n, s, _)| *n == node && *s == size).map(|(_, _, pool)| *pool)
@@ -156,6 +178,22 @@ fn siblings(root: &Root, cpus: Option<&Cpus>) -> Result<Vec<CpuSet>, Error> {
 fn partitioned(root: &Root, hierarchies: Option<&Vec<Hierarchy>>) -> Result<Option<CpuSet>, Error> {
     let unified = hierarchies.into_iter().flatten().find(|hierarchy| hierarchy.version == Version::V2);
     unified.map_or(Ok(None), |hierarchy| cgroups::isolated(root, hierarchy))
+}
+
+/// Not seen, for want of rights or of the server, is not served: it is used only to waive a danger.
+fn fair_served(root: &Root, cpus: &Cpus) -> CpuSet {
+    let is_served = |cpu: &CpuId| rt::fair_server_runtime(root, *cpu).is_ok_and(|time| time > Nanos::ZERO);
+    cpus.online.iter().filter(is_served).collect()
+}
+
+fn device_nodes(root: &Root) -> Result<Vec<DeviceNode>, Error> {
+    let counts = numa::devices(root)?.unwrap_or_default().into_iter();
+    counts
+        .map(|(id, devices)| {
+            let cpus = if_present(numa::cpus(root, id))?.unwrap_or_else(CpuSet::empty);
+            Ok(DeviceNode { id, devices, cpus })
+        })
+        .collect()
 }
 
 /// Only for a check before the kernel makes it, so that not knowing is no problem.

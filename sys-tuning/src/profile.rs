@@ -24,6 +24,8 @@ pub const SCHEMA: &str = "quell.profile/1";
 pub const SHIPPED: &[(&str, &str)] = &[
     ("observe", include_str!("../profiles/observe.toml")),
     ("balanced", include_str!("../profiles/balanced.toml")),
+    ("colo", include_str!("../profiles/colo.toml")),
+    ("colo-rt", include_str!("../profiles/colo-rt.toml")),
 ];
 
 /// How deep profiles may include one another; deeper is a mistake of the files.

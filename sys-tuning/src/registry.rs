@@ -216,6 +216,7 @@ pub(crate) enum Topic {
     Tasks,
     Workqueues,
     Boot,
+    FairServer,
 }
 
 /// Every knob, in the order in which changes are made.
@@ -244,6 +245,7 @@ const ALL: &[&Knob] = &[
     &knobs::huge::KNOB,
     &knobs::vmstat::KNOB,
     &knobs::hung::KNOB,
+    &knobs::fairserver::KNOB,
     &knobs::rtthrottle::KNOB,
     &knobs::timermig::KNOB,
     &knobs::wq::KNOB,

@@ -155,6 +155,8 @@ impl Engine {
             };
         }
         if let Some(reason) = ledger.refused.get(&target(wish)) {
+            let sight = effect::look(&self.root, &wish.cell, &want, have);
+            let row = Verifying { effective: sight.effective, ..row };
             return row.with(Status::NotApplicable, reason.clone());
         }
         match known.wanted {

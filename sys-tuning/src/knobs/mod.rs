@@ -7,6 +7,7 @@ pub(crate) mod boot_line;
 pub(crate) mod cpuset1;
 pub(crate) mod cpuset2;
 pub(crate) mod dirty;
+pub(crate) mod fairserver;
 pub(crate) mod governor;
 pub(crate) mod huge;
 pub(crate) mod hugeboot;

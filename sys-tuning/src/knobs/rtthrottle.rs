@@ -6,15 +6,15 @@
 //! throttling, without end without it on older kernels.
 
 use super::wish_as_written;
-use crate::cell::{Cell, Form};
+use crate::cell::{Cell, Effect, Form};
 use crate::draft::{Draft, Scope};
 use crate::profile::Wanted;
-use crate::registry::{Absence, Attribute, Blast, Group, Kind, Knob, Needs, When};
+use crate::registry::{Absence, Attribute, Blast, Group, Kind, Knob, Needs, Topic, When};
 
 const PATH: &str = "/proc/sys/kernel/sched_rt_runtime_us";
 
 /// With fewer, one spinning real-time thread leaves no CPU to stop it from.
-const HOUSEKEEPING_MIN: usize = 2;
+pub(super) const HOUSEKEEPING_MIN: usize = 2;
 
 pub(crate) static KNOB: Knob = Knob {
     id: "iso.rtthrottle",
@@ -30,13 +30,16 @@ pub(crate) static KNOB: Knob = Knob {
     when: When::Runtime,
     blast: Blast::Harmless,
     absence: Absence::NotApplicable("this kernel does not throttle real-time threads"),
-    effect: "the scheduler's variable itself; from Linux 6.12 the fair server limits beside it",
+    effect: "the scheduler's variable itself; told with it: which of throttling and fair server is in force",
     undo: "the original number is written",
     paths: &[PATH],
     side_effects: &[],
-    reads: &[],
+    reads: &[Topic::Cpus, Topic::FairServer],
     wish,
-    locate: |_, attribute, _| (attribute == "runtime_us").then(|| Cell::plain(PATH, Form::Number)),
+    locate: |_, attribute, _| {
+        (attribute == "runtime_us")
+            .then(|| Cell { effect: Effect::RealtimeGuards, ..Cell::plain(PATH, Form::Number) })
+    },
 };
 
 fn wish(scope: &Scope<'_>, wanted: &Wanted, draft: &mut Draft) {
@@ -51,10 +54,12 @@ fn wish(scope: &Scope<'_>, wanted: &Wanted, draft: &mut Draft) {
         return;
     }
     let housekeeping = scope.roles.housekeeping.count();
-    if runtime == -1 && housekeeping < HOUSEKEEPING_MIN {
+    // Where the fair server was seen, it still leaves ordinary threads their share.
+    let is_guarded = scope.roles.housekeeping.iter().all(|cpu| scope.facts.is_fair_served(cpu));
+    if runtime == -1 && housekeeping < HOUSEKEEPING_MIN && !is_guarded {
         let reason = format!(
-            "without throttling one spinning real-time thread can take the only housekeeping CPU for ever \
-             ({housekeeping} housekeeping CPU, {HOUSEKEEPING_MIN} wanted)"
+            "without throttling, and without a fair server beside it, one spinning real-time thread can take the only \
+             housekeeping CPU for ever ({housekeeping} housekeeping CPU, {HOUSEKEEPING_MIN} wanted)"
         );
         draft.danger(KNOB.id, true, reason);
     }

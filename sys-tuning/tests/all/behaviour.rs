@@ -280,7 +280,8 @@ fn plans() {
     check(
         "[knobs]\n'iso.rtthrottle' = { runtime_us = -1 }",
         "iso.rtthrottle runtime_us: 950000 -> -1\n\
-         danger iso.rtthrottle: without throttling one spinning real-time thread can take the only housekeeping CPU for \
+         danger iso.rtthrottle: without throttling, and without a fair server beside it, one spinning real-time thread can \
+         take the only housekeeping CPU for \
          ever (1 housekeeping CPU, 2 wanted)",
     );
     check(
@@ -438,6 +439,105 @@ fn shipped_profiles_are_sound_on_every_captured_machine() {
         assert!(machine.snapshot() == before, "{host}: {}", restored(&rolled_back));
         println!("{host}: {} cells there and back", rolled_back.changes.len());
     }
+}
+
+/// Linux 6.12 with CPU 3 in an isolated partition.
+#[test]
+fn real_time_guards() {
+    let machine = Machine::captured("qemu-4cpu-2node-6.12");
+    let check = |text: &str, expected: &str| check_plan(&machine, text, expected);
+    check(
+        "[knobs]\n'iso.fairserver' = { cpus = 'isolated', runtime_us = 0 }",
+        "iso.fairserver runtime_us: 50000000 -> 0",
+    );
+    check(
+        "[knobs]\n'iso.fairserver' = { cpus = '0,3', runtime_us = 0 }",
+        "iso.fairserver runtime_us: 50000000 -> 0\n\
+         iso.fairserver runtime_us: 50000000 -> 0\n\
+         danger iso.fairserver: without it a spinning real-time thread starves everything else on housekeeping CPU 0 as \
+         soon as throttling is off",
+    );
+    check(
+        "[cpus]\nisolated = '1-3'\n[knobs]\n'iso.fairserver' = { cpus = 'isolated', runtime_us = 0 }",
+        "iso.fairserver runtime_us: 50000000 -> 0\n\
+         iso.fairserver runtime_us: 50000000 -> 0\n\
+         iso.fairserver runtime_us: 50000000 -> 0\n\
+         danger iso.fairserver: without it what is bound to CPU 1-3 can be starved for ever, and 1 housekeeping CPU is \
+         left to notice (2 wanted)",
+    );
+    check(
+        "[knobs]\n'iso.fairserver' = { runtime_us = 0 }",
+        "error: test.toml:3: iso.fairserver: cpus is missing; say which CPUs, as in cpus = \"isolated\"",
+    );
+    // The fair server guards the only housekeeping CPU.
+    let one = "[cpus]\nisolated = '1-3'\n[knobs]\n'iso.rtthrottle' = { runtime_us = -1 }";
+    check(one, "iso.rtthrottle runtime_us: 950000 -> -1");
+    let before = "there is no fair server here: it came with Linux 6.12, and it is set in debugfs, which must be mounted";
+    check_plan(
+        &Machine::captured("qemu-4cpu-2node-6.1-rt"),
+        "[knobs]\n'iso.fairserver' = { cpus = '3', runtime_us = 0 }",
+        &format!("iso.fairserver not-applicable: {before}"),
+    );
+    // What is in force is told beside what was asked for.
+    let kept = profile("[knobs]\n'iso.rtthrottle' = { runtime_us = 950000 }").unwrap();
+    let verified = machine.engine().verify(&kept).unwrap();
+    let told = "throttled to 950 ms of each 1.00 s, fair server on CPU 0-3";
+    assert_eq!(verified.knobs[0].effective.as_deref(), Some(told));
+}
+
+#[test]
+fn queues_keep_to_their_cpus_and_new_ones_are_seen() {
+    let machine = Machine::captured("qemu-4cpu-2node-6.12");
+    let engine = machine.engine();
+    let wanted = "[knobs]\n'iso.wq' = { cpus = '0-1' }";
+    apply(&engine, wanted).unwrap();
+    assert_eq!(machine.get("/sys/devices/virtual/workqueue/writeback/cpumask"), "3\n");
+    assert!(engine.drift().unwrap().drifted.is_empty());
+    machine.put("/sys/devices/virtual/workqueue/mlx5_health/per_cpu", "0\n");
+    machine.put("/sys/devices/virtual/workqueue/mlx5_health/cpumask", "f\n");
+    let drifted: Vec<_> =
+        engine.drift().unwrap().drifted.into_iter().map(|row| (row.attribute, row.have)).collect();
+    assert_eq!(drifted, [("beyond".to_owned(), Some("1 queues: mlx5_health".to_owned()))]);
+    apply(&engine, wanted).unwrap();
+    assert!(engine.drift().unwrap().drifted.is_empty());
+}
+
+#[test]
+fn a_partition_below_another_group_gets_its_cpus_handed_down() {
+    let machine = Machine::captured("qemu-4cpu-2node-6.12");
+    for (file, text) in [
+        ("cgroup.subtree_control", "cpu\n"),
+        ("trading/cgroup.subtree_control", "cpu\n"),
+        ("trading/engine/cpuset.cpus", "\n"),
+        ("trading/engine/cpuset.cpus.effective", "0-2\n"),
+        ("trading/engine/cpuset.cpus.exclusive", "\n"),
+        ("trading/engine/cpuset.cpus.partition", "member\n"),
+    ] {
+        machine.put(&format!("/sys/fs/cgroup/{file}"), text);
+    }
+    let before = machine.snapshot();
+    let engine = machine.engine();
+    let wanted = "[knobs]\n'iso.cpuset2' = { group = 'trading/engine', cpus = '2', partition = 'isolated' }";
+    let changes: Vec<_> = plan(&engine, wanted)
+        .unwrap()
+        .changes
+        .iter()
+        .map(|one| format!("{} {}: {}->{}", one.attribute, one.identity, one.from, one.to))
+        .collect();
+    assert_eq!(
+        changes,
+        [
+            "controller : off->on",
+            "controller trading: off->on",
+            "exclusive trading: ->2",
+            "cpus trading/engine: ->2",
+            "exclusive trading/engine: ->2",
+            "partition trading/engine: member->isolated",
+        ]
+    );
+    apply(&engine, wanted).unwrap();
+    back(&engine, RollbackTo::Baseline, false).unwrap();
+    assert!(machine.snapshot() == before);
 }
 
 #[test]

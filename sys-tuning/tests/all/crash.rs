@@ -172,11 +172,16 @@ fn after_a_kill_one_can_as_well_apply_again() {
         let (machine, profile, original) = prepared(&[]);
         let (root, state) = (machine.root(), machine.state());
         killer::run(&mut process::command(&root, &state, "apply", &profile), point);
+        // Killed between truncating a plain file and writing it, which a kernel attribute cannot be: nobody knows what it
+        // held, so applying again leaves it alone and says so. Going back works all the same.
+        let now = machine.snapshot();
+        let torn = original.iter().any(|(path, bytes)| !bytes.is_empty() && now[path].is_empty());
         let applied = process::run(&root, &state, "apply", &profile);
         let drift = machine.engine().drift().unwrap();
         let settled = drift.drifted.is_empty() && drift.interrupted.is_none();
         let back = process::run(&root, &state, "rollback", &profile);
-        let is_fine = (applied, back) == (0, 0) && settled && machine.snapshot() == original;
+        let is_done = if torn { applied == 7 } else { applied == 0 && settled };
+        let is_fine = is_done && back == 0 && machine.snapshot() == original;
         assert!(is_fine, "point {point}: {applied}, {back}, {drift:#?}");
         runs += 1;
     }

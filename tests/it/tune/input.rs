@@ -52,7 +52,7 @@ fn a_profile_that_cannot_be_had() {
         tuned.run(["plan", "--profile", profile]).exits(Exit::Usage).says_one_line(words);
     };
     check("balancd", &["\"balancd\"", "did you mean \"balanced\"?"]);
-    check("colo-rt-x", &["\"colo-rt-x\"", "observe, balanced"]);
+    check("night-shift", &["\"colo-rt-x\"", "observe, balanced"]);
     check("./nothing.toml", &["nothing.toml", "No such file"]);
     check("/", &["cannot read"]);
     let binary = tuned.quell.folder().join("binary.toml");
