@@ -1,11 +1,15 @@
-//! How long one CPU may take to wake up.
+//! How long one CPU, or every CPU, may take to wake up.
 //!
 //! The attribute's numbers are inverted against intuition: `0` puts no limit at all, and the strictest request is the
 //! word `n/a`. Hence a type, and no number, leaves this file. Needs no capability beyond the file's owner, unlike the
-//! cpuidle switches. Source: Documentation/ABI/testing/sysfs-devices-power, pm_qos_resume_latency_us.
+//! cpuidle switches. The request for every CPU is a descriptor: the kernel forgets it when that is closed, so that it can
+//! never be left behind. Sources: Documentation/ABI/testing/sysfs-devices-power, pm_qos_resume_latency_us;
+//! Documentation/power/pm_qos_interface.rst.
 
 use std::fmt;
+use std::fs::File;
 use std::num::NonZeroU32;
+use std::os::unix::fs::FileExt;
 use std::str::FromStr;
 
 use units::CpuId;
@@ -71,9 +75,55 @@ pub fn resume_latency(root: &Root, cpu: CpuId) -> Result<ResumeLatency, Error> {
     root.parse(&path(cpu), |text| text.parse().map_err(|problem: String| Malformed::new(text, problem)))
 }
 
+/// The device of the request for every CPU.
+pub const GLOBAL: &str = "/dev/cpu_dma_latency";
+
+/// A request for every CPU, in force as long as this lives.
+#[derive(Debug)]
+pub struct GlobalLatency {
+    file: File,
+    path: String,
+}
+
+impl GlobalLatency {
+    /// Asks that no CPU use an idle state that needs more than `micros` to leave; 0 makes idle CPUs poll.
+    ///
+    /// # Errors
+    /// [`Error::Absent`] on a kernel without CONFIG_CPU_IDLE, [`Error::Write`].
+    pub fn hold(root: &Root, micros: u32) -> Result<Self, Error> {
+        let micros = i32::try_from(micros).unwrap_or(i32::MAX);
+        Ok(Self { file: root.hold(GLOBAL, &micros.to_ne_bytes())?, path: root.display(GLOBAL) })
+    }
+
+    /// The limit in force, in microseconds: the strictest of all requests.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub fn in_force(&self) -> Result<u32, Error> {
+        let failed = |cause| Error::Read { path: self.path.clone(), cause };
+        let mut micros = [0; 4];
+        self.file.read_exact_at(&mut micros, 0).map_err(failed)?;
+        let negative = |_| failed(std::io::Error::other("a negative latency"));
+        u32::try_from(i32::from_ne_bytes(micros)).map_err(negative)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_for_every_cpu_is_a_number_of_four_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::at(dir.path());
+        std::fs::create_dir(dir.path().join("dev")).unwrap();
+        assert!(GlobalLatency::hold(&root, 10).unwrap_err().is_absent());
+        File::create(dir.path().join("dev/cpu_dma_latency")).unwrap();
+        let held = GlobalLatency::hold(&root, 10).unwrap();
+        assert_eq!(held.in_force().unwrap(), 10);
+        assert_eq!(held.in_force().unwrap(), 10, "read again from its beginning");
+        assert_eq!(std::fs::read(dir.path().join("dev/cpu_dma_latency")).unwrap(), 10_i32.to_ne_bytes());
+    }
 
     #[test]
     fn the_numbers_are_inverted() {

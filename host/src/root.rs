@@ -142,6 +142,26 @@ impl Root {
         }
     }
 
+    /// Writes `bytes` and keeps the file open: for requests that last as long as a descriptor does.
+    ///
+    /// # Errors
+    /// As [`Root::write`].
+    pub(crate) fn hold(&self, path: &str, bytes: &[u8]) -> Result<File, Error> {
+        self.writes.fetch_add(1, Ordering::Relaxed); // a statistic; orders nothing
+        let refused =
+            |cause| Error::Write { path: self.display(path), value: format!("{bytes:02x?}"), cause };
+        let fd = self.open(path, OFlag::O_RDWR).map_err(|error| match error {
+            Error::Read { cause, .. } => refused(cause),
+            other => other,
+        })?;
+        let mut file = File::from(fd);
+        match file.write(bytes) {
+            Ok(written) if written == bytes.len() => Ok(file),
+            Ok(_) => Err(refused(io::Error::other("the kernel took a part of it"))),
+            Err(cause) => Err(refused(cause)),
+        }
+    }
+
     /// The names in a directory, sorted, without `.` and `..`.
     ///
     /// # Errors

@@ -1,0 +1,169 @@
+//! `quell-hold`: keeps the idle states of all CPUs shallow for as long as it lives.
+//!
+//! The kernel ties the request to an open descriptor of `/dev/cpu_dma_latency`, so somebody has to sit there and hold it.
+//! That is all this process does: it asks, reads back what is in force, says READY and waits for its end, with which the
+//! request is gone, however that end came. Limits of single CPUs need no holder and are the better choice where they do.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use host::Root;
+use host::pm_qos::{GLOBAL, GlobalLatency};
+use keeper::notify::Notify;
+use keeper::policy::{HOLD_LATENCY_US, Policy};
+use nix::sys::signal::{SigSet, Signal};
+use report::Exit;
+
+const HELP: &str = "\
+Holds a limit on the wake-up latency of all CPUs, for as long as it runs (/dev/cpu_dma_latency).
+
+Usage: quell-hold [OPTIONS]
+
+Options:
+      --latency-us N   microseconds an idle CPU may take to wake up; 0 makes it poll [default: the policy's hold.latency_us]
+      --policy FILE    the policy [default: /etc/quell/policy.toml]
+      --root DIR       a captured tree in place of the machine [default: /]
+  -h, --help           this text
+  -V, --version        the version
+";
+
+/// What was asked for.
+#[derive(Debug, PartialEq, Eq)]
+struct Arguments {
+    latency_us: Option<u32>,
+    policy: Option<PathBuf>,
+    root: PathBuf,
+}
+
+/// How it ended, when not well.
+type Failure = (Exit, String);
+
+fn main() -> ExitCode {
+    let exit = match parse(std::env::args_os().skip(1)) {
+        Ok(None) => Exit::Yes,
+        Ok(Some(arguments)) => match hold(&arguments) {
+            Ok(()) => Exit::Yes,
+            Err((exit, problem)) => fail(exit, &problem),
+        },
+        Err(problem) => fail(Exit::Usage, &problem),
+    };
+    exit.into()
+}
+
+/// The arguments; `None` when a text was all that was asked for.
+fn parse(given: impl IntoIterator<Item = OsString>) -> Result<Option<Arguments>, String> {
+    let mut given = given.into_iter();
+    let mut arguments = Arguments { latency_us: None, policy: None, root: "/".into() };
+    while let Some(flag) = given.next() {
+        let name = flag.to_string_lossy().into_owned();
+        let mut value = || {
+            let value = given.next().filter(|value| !value.is_empty());
+            value.ok_or_else(|| format!("{name}: a value is missing behind it; see --help"))
+        };
+        match flag.to_str() {
+            Some("-h" | "--help") => return Ok(print(HELP)),
+            Some("-V" | "--version") => {
+                return Ok(print(concat!("quell-hold ", env!("CARGO_PKG_VERSION"), "\n")));
+            }
+            Some("--latency-us") => arguments.latency_us = Some(latency(&value()?)?),
+            Some("--policy") => arguments.policy = Some(value()?.into()),
+            Some("--root") => arguments.root = value()?.into(),
+            _ => return Err(format!("{name:?} is no argument of quell-hold; see --help")),
+        }
+    }
+    Ok(Some(arguments))
+}
+
+fn latency(text: &OsString) -> Result<u32, String> {
+    let number = text.to_str().and_then(|text| text.parse::<i64>().ok());
+    let known = number
+        .filter(|number| HOLD_LATENCY_US.contains(number))
+        .and_then(|number| u32::try_from(number).ok());
+    known.ok_or_else(|| {
+        let (least, most) = HOLD_LATENCY_US.into_inner();
+        format!("--latency-us {}: not a number of {least} to {most} microseconds", text.display())
+    })
+}
+
+fn hold(arguments: &Arguments) -> Result<(), Failure> {
+    let ends: SigSet = [Signal::SIGINT, Signal::SIGTERM].into_iter().collect();
+    let failed = |problem: String| (Exit::Failure, problem);
+    ends.thread_block().map_err(|errno| failed(format!("cannot block signals: {errno}")))?;
+    let micros = wanted(arguments)?;
+    let mut notify = Notify::from_environment()
+        .map_err(|cause| failed(format!("NOTIFY_SOCKET: cannot reach the service manager: {cause}")))?;
+    let held = GlobalLatency::hold(&Root::at(&arguments.root), micros).map_err(|error| match error.is_absent() {
+        true => failed(format!(
+            "{GLOBAL}: this kernel has no such device (CONFIG_CPU_IDLE, or the unit hides it: DeviceAllow=)"
+        )),
+        false => failed(error.to_string()),
+    })?;
+    let in_force = held.in_force().map_err(|error| failed(error.to_string()))?;
+    if in_force > micros {
+        return Err(failed(format!("{GLOBAL}: asked for {micros} us, and {in_force} us is in force")));
+    }
+    let status = match in_force < micros {
+        true => format!("holds {micros} us; somebody else holds {in_force} us, which is in force"),
+        false => format!("holds {micros} us, which is in force"),
+    };
+    notify.status(&status);
+    notify.ready();
+    let _ = writeln!(io::stderr(), "quell-hold: {status}"); // the journal may be away; the request holds
+    ends.wait().map_err(|errno| failed(format!("cannot wait: {errno}")))?;
+    notify.stopping();
+    Ok(())
+}
+
+fn wanted(arguments: &Arguments) -> Result<u32, Failure> {
+    if let Some(micros) = arguments.latency_us {
+        return Ok(micros);
+    }
+    let path = arguments.policy.clone().unwrap_or_else(|| "/etc/quell/policy.toml".into());
+    let policy = Policy::read(&path, arguments.policy.is_some());
+    let policy = policy.map_err(|mistakes| (Exit::Usage, mistakes.to_string()))?;
+    policy.hold_latency_us.ok_or_else(|| {
+        let problem =
+            "nothing to hold: set hold.latency_us to a number, give --latency-us N, or disable the unit";
+        (Exit::Usage, format!("{}: {problem}", path.display()))
+    })
+}
+
+fn print(text: &str) -> Option<Arguments> {
+    let _ = io::stdout().write_all(text.as_bytes()); // a reader that has gone misses nothing
+    None
+}
+
+fn fail(exit: Exit, problem: &str) -> Exit {
+    let _ = writeln!(io::stderr(), "quell-hold: {problem}"); // nobody else is left to tell
+    exit
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(line: &str, expected: Result<Arguments, &str>) {
+        let given = line.split_whitespace().map(OsString::from);
+        assert_eq!(parse(given).map(Option::unwrap), expected.map_err(str::to_owned));
+    }
+
+    #[test]
+    fn the_command_line() {
+        let nothing = || Arguments { latency_us: None, policy: None, root: "/".into() };
+        check("", Ok(nothing()));
+        check("--latency-us 0", Ok(Arguments { latency_us: Some(0), ..nothing() }));
+        check(
+            "--latency-us 10 --policy p --root r",
+            Ok(Arguments { latency_us: Some(10), policy: Some("p".into()), root: "r".into() }),
+        );
+        for bad in ["-1", "any", "1000001"] {
+            let problem = format!("--latency-us {bad}: not a number of 0 to 1000000 microseconds");
+            check(&format!("--latency-us {bad}"), Err(&problem));
+        }
+        check("10", Err("\"10\" is no argument of quell-hold; see --help"));
+        check("--policy", Err("--policy: a value is missing behind it; see --help"));
+    }
+}
