@@ -38,6 +38,32 @@ pub const PACKAGES: &[Package] = &[
         reason: "judges our units as a host would, and hands over sockets",
     },
     Package { name: "strace", programs: &["strace"], reason: "kills a run at each of its system calls" },
+    Package {
+        name: "qemu-system-x86",
+        programs: &["qemu-system-x86_64"],
+        reason: "emulates the VM lab's machines",
+    },
+    Package {
+        name: "qemu-utils",
+        programs: &["qemu-img"],
+        reason: "keeps the VM lab's images as they were built",
+    },
+    Package {
+        name: "openssh-client",
+        programs: &["ssh", "ssh-keygen"],
+        reason: "commands the VM lab's machines",
+    },
+    Package {
+        name: "debootstrap",
+        programs: &["debootstrap"],
+        reason: "builds the VM lab's root file system",
+    },
+    Package { name: "e2fsprogs", programs: &["mke2fs"], reason: "makes the VM lab's disks" },
+    Package {
+        name: "fdisk",
+        programs: &["sfdisk"],
+        reason: "partitions the VM lab's disk that boots by itself",
+    },
 ];
 
 /// Where Debian keeps programs; root's PATH may lack the sbin folders, a user's always does.
@@ -90,14 +116,17 @@ enum Privilege {
 }
 
 fn privilege() -> Option<Privilege> {
-    let answers = |program: &str, arguments: &[&str]| {
-        let output = Command::new(program).args(arguments).stdin(Stdio::null()).output().ok()?;
-        output.status.success().then_some(output.stdout)
-    };
-    if answers("id", &["-u"])?.trim_ascii() == b"0" {
-        return Some(Privilege::Root);
-    }
-    answers("sudo", &["-n", "true"]).map(|_| Privilege::Sudo)
+    if is_root() { Some(Privilege::Root) } else { answer("sudo", &["-n", "true"]).map(|_| Privilege::Sudo) }
+}
+
+/// Whether the task itself runs as root.
+pub fn is_root() -> bool {
+    answer("id", &["-u"]).is_some_and(|id| id.trim_ascii() == b"0")
+}
+
+fn answer(program: &str, arguments: &[&str]) -> Option<Vec<u8>> {
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output().ok()?;
+    output.status.success().then_some(output.stdout)
 }
 
 /// The package lists are renewed only when they turn out to be too old or absent, as on a fresh image.

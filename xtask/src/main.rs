@@ -1,4 +1,4 @@
-//! The project's own tasks, one word each: `tidy`, `check`, `test`, `ci`, `install`.
+//! The project's own tasks, one word each: `tidy`, `check`, `test`, `ci`, `install`, `vm`.
 //!
 //! `ci` is `check` then `test`, and `.ci/run` is the same two on a clean clone, so that what CI says can be
 //! had at home with one command. Nothing of the product is linked in here: the tasks must run while the
@@ -18,6 +18,7 @@ mod step;
 mod tally;
 mod test;
 mod tidy;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -29,7 +30,17 @@ usage: cargo xtask TASK
   test    the tests of every crate and the benches in short mode; installs what they need where it may
   ci      check, then test: what .ci/run does
   install --root DIR [--release-dir DIR]
-          programs, units, profiles and configuration as they lie on a host, below DIR";
+          programs, units, profiles and configuration as they lie on a host, below DIR
+
+the VM lab, emulated machines on which the product is really tried:
+
+  vm build                                      its images, unless they are there
+  vm boot [--kernel K] [--grub] [--numa] [--memory MIB]
+                                                a guest to try things in; says how to log in
+  vm test [--kernel K] [NAME]                   the tests that need a booted machine, in short
+  vm full [--kernel K] [NAME]                   the same in full length, with the figures
+
+K is 6.12, 6.12-rt or 6.1.";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -39,14 +50,15 @@ fn main() -> ExitCode {
         ["test"] => test::run(),
         ["ci"] => ci::run(),
         ["install", ref rest @ ..] => install::run(rest),
+        ["vm", ref words @ ..] => match vm::Task::parse(words) {
+            Some(task) => task.run(),
+            None => return usage(),
+        },
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             Ok(())
         }
-        _ => {
-            eprintln!("{USAGE}");
-            return ExitCode::from(2);
-        }
+        _ => return usage(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -55,4 +67,9 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn usage() -> ExitCode {
+    eprintln!("{USAGE}");
+    ExitCode::from(2)
 }

@@ -71,10 +71,13 @@ fn unused(repo: &Repo, manifest: &Manifest<'_>) -> Vec<Finding> {
 
 /// The code of a crate: its folder, and the integration tests attached to it by path.
 fn sources_of<'a>(repo: &'a Repo, manifest: &Manifest<'_>) -> Vec<&'a str> {
-    let attached = manifest.text.contains("\"../tests/it/main.rs\"");
+    let attached = ["it", "vm"].map(|name| {
+        let folder = format!("tests/{name}/");
+        manifest.text.contains(&format!("\"../{folder}main.rs\"")).then_some(folder)
+    });
     let ours = |path: &str| {
         path.strip_prefix(manifest.folder).is_some_and(|rest| rest.starts_with('/'))
-            || (attached && path.starts_with("tests/it/"))
+            || attached.iter().flatten().any(|folder| path.starts_with(folder))
     };
     repo.rust().iter().filter(|file| ours(&file.path)).map(|file| file.code.as_str()).collect()
 }

@@ -1,6 +1,7 @@
 //! Programs that tests ask for by `require("…")` against the packages `cargo xtask test` provides, both ways.
 //!
-//! A bench may start a peer by `Command::new("…")` and thereby also keep the peer's package in the table.
+//! A bench may start a peer by `Command::new("…")` and thereby also keep the peer's package in the table, as may a
+//! task that builds what tests run on, by a step named after the program.
 
 use crate::debian::PACKAGES;
 use crate::finding::Finding;
@@ -10,13 +11,20 @@ use crate::rust::RustFile;
 const TABLE: &str = "xtask/src/debian.rs";
 const ASKS: &str = "require(";
 const STARTS: &str = "Command::new(";
+const STEPS: &str = "Step::new(";
 
 /// Programs that no package provides, and packages that no test or bench uses.
 pub fn check(repo: &Repo) -> Vec<Finding> {
     let files = || repo.rust().iter().filter(|file| file.krate() != "xtask");
     let uses =
         |program: &str| files().any(|file| [ASKS, STARTS].iter().any(|call| names(file, call, program)));
-    let dead = PACKAGES.iter().filter(|package| !package.programs.iter().any(|program| uses(program)));
+    let builds = |program: &str| {
+        let step = format!("{STEPS}\"{program}\"");
+        repo.rust().iter().any(|file| file.krate() == "xtask" && file.text.contains(&step))
+    };
+    let dead = PACKAGES
+        .iter()
+        .filter(|package| !package.programs.iter().any(|program| uses(program) || builds(program)));
     let dead = dead.map(|package| {
         Finding::new(TABLE, 1, format!("no test or bench uses `{}`", package.name), "remove the row")
     });
@@ -72,5 +80,8 @@ mod tests {
         assert_eq!(calling(ASKS), [""; 0]);
         assert_eq!(calling(STARTS), [""; 0]);
         assert_eq!(calling("start(").len(), PACKAGES.len());
+        let steps: String =
+            PACKAGES.iter().map(|package| format!("{STEPS}\"{}\");\n", package.programs[0])).collect();
+        assert_eq!(lines(&check(&Repo::of([("xtask/src/a.rs", &steps)]))), [""; 0]);
     }
 }
