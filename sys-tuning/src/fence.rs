@@ -42,14 +42,14 @@ pub(crate) enum Standing {
     Stray(Box<CpuSet>),
     /// The kernel does not let it be moved.
     Tied,
-    /// Its cpuset has no other CPU on line.
+    /// It may use no other CPU that is on line.
     Enclosed,
 }
 
 impl Fence {
     pub fn standing(&self, runner: &Runner, online: &CpuSet) -> Standing {
         let is_kind = runner.stat.is_kernel == (self.of == Of::Kernel);
-        if !is_kind || runner.allowed.intersection(&self.cpus).is_empty() {
+        if !is_kind || runner.allowed.intersection(&self.cpus).is_empty() || follows_an_interrupt(runner) {
             return Standing::Welcome;
         }
         if runner.stat.is_bound {
@@ -86,6 +86,12 @@ impl Fence {
             (strays, unseen) => told(strays, unseen),
         })
     }
+}
+
+/// The thread of an interrupt goes where its interrupt goes, when that next fires: it is no matter of its own.
+// Format: "irq/24-virtio0-rx"   (kernel/irq/manage.c, setup_irq_thread)
+fn follows_an_interrupt(runner: &Runner) -> bool {
+    runner.stat.is_kernel && runner.stat.name.starts_with("irq/")
 }
 
 /// Nobody reaches over the fence.
@@ -187,6 +193,9 @@ mod tests {
         check(Of::Programs, &kernel, "welcome");
         kernel.allowed = "3".parse().unwrap();
         check(Of::Kernel, &kernel, "enclosed"); // the kernel pins nothing there on purpose but by tying it
+        kernel.stat.name = "irq/24-eth0-rx".to_owned();
+        check(Of::Kernel, &kernel, "welcome"); // it follows its interrupt
+        kernel.stat.name = "migration/3".to_owned();
         kernel.stat.is_bound = true;
         check(Of::Kernel, &kernel, "tied");
     }

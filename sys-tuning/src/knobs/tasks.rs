@@ -72,37 +72,42 @@ pub(super) fn wish_fence(
     if fence.cpus.is_empty() {
         return draft.not_applicable(wanted, format!("CPU {cpus} are all there are: nobody is to be moved"));
     }
-    let (mut strays, mut tied): (Vec<(&Runner, Box<CpuSet>)>, Vec<&Runner>) = (Vec::new(), Vec::new());
+    let mut strays: Vec<(&Runner, Box<CpuSet>)> = Vec::new();
+    let (mut tied, mut enclosed): (Vec<&Runner>, Vec<&Runner>) = (Vec::new(), Vec::new());
     for runner in &scope.facts.reaching.runners {
         match fence.standing(runner, &scope.roles.online) {
             Standing::Welcome => {}
             Standing::Stray(to) => strays.push((runner, to)),
             Standing::Tied => tied.push(runner),
-            Standing::Enclosed => {
-                let reason = format!("{}: its cpuset has no other CPU on line; it stays", who(runner));
-                draft.skip(wanted, &identity(runner), Status::NotApplicable, reason);
-            }
+            Standing::Enclosed => enclosed.push(runner),
         }
     }
     for (runner, to) in strays.iter().take(TASKS_MOVED_MAX) {
         let reason = format!("{} may use CPU {}", who(runner), runner.allowed.intersection(&fence.cpus));
         draft.wish_because(scope, wanted, "cpus", &identity(runner), to.to_string(), reason);
     }
-    tell_the_rest(scope, wanted, draft, &tied, strays.len());
+    let why = "are tied to their CPU by the kernel and stay: their work comes from what runs there, and from interrupts";
+    tell_those_who_stay(wanted, draft, &tied, why);
+    tell_those_who_stay(
+        wanted,
+        draft,
+        &enclosed,
+        "may use none of the wanted CPUs that is on line, and stay",
+    );
+    tell_what_is_beyond(scope, wanted, draft, strays.len());
     draft.wish(scope, wanted, "strays", &fence.to_string(), NONE.to_owned());
 }
 
-/// What is not moved, in one line each, whatever their number.
-fn tell_the_rest(scope: &Scope<'_>, wanted: &Wanted, draft: &mut Draft, tied: &[&Runner], strays: usize) {
-    if let Some(first) = tied.first() {
-        let reason = format!(
-            "{} threads are tied to their CPU by the kernel and stay ({} and others): their work comes from what runs \
-             there, and from interrupts",
-            tied.len(),
-            who(first)
-        );
+/// In one line, whatever their number.
+fn tell_those_who_stay(wanted: &Wanted, draft: &mut Draft, those: &[&Runner], why: &str) {
+    if let Some(first) = those.first() {
+        let reason = format!("{} threads {why} ({}, ...)", those.len(), who(first));
         draft.not_applicable(wanted, reason);
     }
+}
+
+/// What a bound left out is a failure: the fence does not hold.
+fn tell_what_is_beyond(scope: &Scope<'_>, wanted: &Wanted, draft: &mut Draft, strays: usize) {
     if let Some(beyond) = strays.checked_sub(TASKS_MOVED_MAX).filter(|beyond| *beyond > 0) {
         let reason =
             format!("{beyond} threads more than the {TASKS_MOVED_MAX} of one apply; apply again for them");
