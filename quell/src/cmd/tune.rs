@@ -153,7 +153,9 @@ fn roll_back(options: &Tune, rollback: &RollbackOptions, script: bool) -> Result
              with --to baseline everything"
         ));
     }
+    let waits = rolled_back.changes.iter().any(|change| change.status == Status::NeedsReboot);
     Ok(match rolled_back.result {
+        Outcome::Done | Outcome::RolledBack if waits => Exit::NeedsReboot,
         Outcome::Done | Outcome::RolledBack => Exit::Yes,
         Outcome::Partly => Exit::Partly,
         Outcome::Failed => Exit::Failure,

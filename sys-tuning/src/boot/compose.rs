@@ -101,7 +101,9 @@ fn too_long(boot: &BootFacts, line: &Line) -> Option<String> {
     }
     // What of this boot's line is ours goes; the rest stays. One blank divides them.
     let running = boot.state.as_ref().filter(|state| state.is_running());
-    let old = running.map_or(0, |state| state.line().arguments.len());
+    let old = running
+        .and_then(|state| state.line().arguments.parse::<Line>().ok())
+        .map_or(0, |line| line.kept().len());
     let others = boot.cmdline_len?.saturating_sub(old);
     let total = others + 1 + ours;
     (total > KERNEL_CMDLINE_BYTES_MAX).then(|| {

@@ -9,6 +9,7 @@
 )]
 
 mod behaviour;
+mod boot;
 mod crash;
 mod faults;
 mod isolation;

@@ -104,6 +104,7 @@ fn act(engine: &Engine, verb: &str, profile: &str) -> Result<i32, Error> {
             write_before_the_journal(engine, &Profile::load(profile)?)?;
             apply(engine, profile, false)
         }
+        "settle" => engine.settle_boot(sys_tuning::boot::Confirm::ByEvidence).map(|_| 0),
         "rollback" => rollback(engine, &back(RollbackTo::Baseline)),
         "rollback-last" => rollback(engine, &back(RollbackTo::Last)),
         _ => panic!("{verb}: no such verb"),
@@ -118,7 +119,8 @@ fn apply(engine: &Engine, profile: &str, atomic: bool) -> Result<i32, Error> {
 
 fn rollback(engine: &Engine, options: &RollbackOptions) -> Result<i32, Error> {
     let back = engine.rollback(options)?;
-    let all = back.changes.iter().all(|change| change.status == Status::Ok);
+    let is_back = |status| matches!(status, Status::Ok | Status::NeedsReboot);
+    let all = back.changes.iter().all(|change| is_back(change.status));
     Ok(if all { 0 } else { 3 })
 }
 
