@@ -1,6 +1,7 @@
 //! `quell tune`, the built command: on captured hosts, and with harmless knobs on the kernel it runs on.
 
 mod apply;
+mod boot;
 mod faults;
 mod input;
 mod kernel;

@@ -37,6 +37,12 @@ pub const PACKAGES: &[Package] = &[
         programs: &["systemd-analyze", "systemd-socket-activate", "systemd-sysusers", "systemd-tmpfiles"],
         reason: "judges our units as a host would, and hands over sockets",
     },
+    Package {
+        name: "grub-common",
+        programs: &["grub-editenv", "grub-script-check"],
+        reason: "reads and writes the boot line's blocks as GRUB does, and judges our script",
+    },
+    Package { name: "bash", programs: &["bash"], reason: "runs the GRUB script on files" },
     Package { name: "strace", programs: &["strace"], reason: "kills a run at each of its system calls" },
     Package {
         name: "qemu-system-x86",

@@ -22,9 +22,9 @@ pub fn boot(boot: &BootDocument, style: &Style) -> String {
         _ => "the good line is in force",
     };
     page.headline("boot", None, rest);
-    page.text(2, &format!("good:   {}", boot.good.as_ref().map_or("none", |line| &line.arguments)));
+    page.text(2, &format!("good: {}", boot.good.as_ref().map_or("none", |line| &line.arguments)));
     if let Some(trial) = &boot.trial {
-        page.text(2, &format!("trial:  {}", trial.arguments));
+        page.text(2, &format!("trial: {}", trial.arguments));
         if let Some(refused) = &trial.refused {
             page.text(10, refused);
         }

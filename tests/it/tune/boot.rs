@@ -1,0 +1,243 @@
+//! The boot line at the command line, and the shipped GRUB script against GRUB's own programs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use report::Exit;
+
+use super::{SMALL, Tuned};
+use crate::harness::{golden, require};
+
+const MENU: &str = "load_env --file $prefix/quell/armed.env quell_armed\n\
+                    menuentry 'Debian' {\n\tlinux /boot/vmlinuz root=/dev/vda1 ro $quell_args\n}\n";
+
+/// A captured host that has a disk, GRUB, and quell's part of it.
+fn bootable() -> Tuned {
+    let tuned = Tuned::new(SMALL);
+    let mounts = tuned.host.read("/proc/self/mountinfo");
+    let root = "26 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw\n";
+    tuned.host.write("/proc/self/mountinfo", &format!("{mounts}{root}"));
+    tuned.host.write("/sys/dev/block/254:1/uevent", "DEVNAME=vda1\nDEVTYPE=partition\n");
+    tuned.host.write("/boot/grub/grub.cfg", MENU);
+    tuned.host.write("/dev/kmsg", "6,0,0,-;Linux version 6.18.44\n");
+    tuned.run(["boot", "init"]).succeeds();
+    tuned
+}
+
+fn blocks(tuned: &Tuned) -> PathBuf {
+    tuned.host.path().join("boot/grub/quell")
+}
+
+const QUIET: &str = "'iso.isolcpus' = { cpus = '1' }\n'iso.rcu' = { cpus = '1', normal_after_boot = true }\n\
+                     'iso.skew' = { enabled = true }\n'irq.default' = { boot = '0' }";
+const QUIET_LINE: &str =
+    "irqaffinity=0 isolcpus=managed_irq,domain,1 rcu_nocbs=1 rcupdate.rcu_normal_after_boot=1 skew_tick=1";
+
+#[test]
+fn a_line_is_planned_applied_and_waits_for_a_reboot() {
+    let tuned = bootable();
+    let profile = tuned.profile(QUIET);
+    let plan = tuned.run(["plan", "--profile", &profile, "--json"]).exits(Exit::Pending).json("quell.plan/1");
+    assert_eq!(plan["reboot_required"], true);
+    let rows: Vec<String> = plan["changes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| format!("{} {} {}", row["knob"], row["to"], row["when"]).replace('"', ""))
+        .collect();
+    assert!(rows.contains(&"iso.isolcpus isolcpus=managed_irq,domain,1 boot".to_owned()), "{rows:?}");
+    assert_eq!(rows.len(), 5, "a row an argument: {rows:?}");
+    let applied = tuned.run(["apply", "--profile", &profile, "--json"]).exits(Exit::NeedsReboot);
+    let applied = applied.json("quell.apply/1");
+    assert_eq!(applied["reboot_required"], true);
+    assert!(
+        applied["changes"].as_array().unwrap().iter().all(|row| row["status"] == "needs-reboot"),
+        "{applied}"
+    );
+    let verified =
+        tuned.run(["verify", "--profile", &profile, "--json"]).exits(Exit::No).json("quell.verify/1");
+    assert_eq!(verified["summary"]["needs_reboot"], 5, "{verified}");
+    let boot = tuned.run(["boot", "--json"]).exits(Exit::NeedsReboot).json("quell.boot/1");
+    assert_eq!(boot["standing"], "armed");
+    assert_eq!(boot["trial"]["arguments"], QUIET_LINE);
+    assert_eq!(boot["armed"], boot["trial"]["id"]);
+    golden("tune/boot-armed.txt", &tuned.run(["boot"]).exits(Exit::NeedsReboot).stdout);
+    let refused = tuned.run(["boot", "confirm"]).exits(Exit::No);
+    refused.says_one_line(&["no trial that waits to be confirmed"]);
+    tuned.run(["rollback", "--to", "baseline"]).succeeds();
+    let boot = tuned.run(["boot", "--json"]).succeeds().json("quell.boot/1");
+    assert_eq!(boot["standing"], "settled");
+    assert_eq!(boot["good"]["arguments"], "none");
+}
+
+#[test]
+fn without_a_part_in_the_boot_nothing_is_refused_and_nothing_done() {
+    let tuned = Tuned::new(SMALL);
+    let plan =
+        tuned.run(["plan", "--profile", &tuned.profile(QUIET), "--json"]).succeeds().json("quell.plan/1");
+    assert!(
+        plan["skipped"].as_array().unwrap().iter().all(|row| row["status"] == "not-applicable"),
+        "{plan}"
+    );
+    golden("tune/boot-none.txt", &tuned.run(["boot"]).succeeds().stdout);
+    tuned.run(["boot", "init"]).exits(Exit::Refused).says_one_line(&["needs GRUB"]);
+}
+
+#[test]
+fn every_boot_knob_explains_itself() {
+    let tuned = Tuned::new(SMALL);
+    for knob in [
+        "iso.isolcpus",
+        "iso.nohz",
+        "iso.rcu",
+        "iso.skew",
+        "iso.lockup",
+        "mem.hugeboot",
+        "boot.line",
+        "irq.default",
+    ] {
+        let told = tuned.quell.args(["tune", "explain", knob]).run().succeeds().stdout;
+        assert!(told.starts_with(knob), "{told}");
+        assert!(knob == "irq.default" || told.contains("takes hold: boot"), "{told}");
+    }
+}
+
+/// GRUB's own view of a block: `name=value` lines.
+fn listed(block: &Path) -> String {
+    let output = Command::new("grub-editenv").arg(block).arg("list").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_blocks_are_what_grub_reads_and_writes() {
+    if !require("grub-editenv") {
+        return;
+    }
+    let tuned = bootable();
+    tuned.apply(QUIET).exits(Exit::NeedsReboot);
+    let dir = blocks(&tuned);
+    let trial = listed(&dir.join("trial.env"));
+    let id = trial.lines().find_map(|line| line.strip_prefix("quell_trial_id=")).unwrap();
+    assert_eq!(trial, format!("quell_trial={QUIET_LINE} quell.boot={id} panic=10\nquell_trial_id={id}\n"));
+    assert_eq!(listed(&dir.join("armed.env")), format!("quell_armed={id}\nquell_tried=\n"));
+    for name in ["good.env", "trial.env", "armed.env"] {
+        assert_eq!(fs::metadata(dir.join(name)).unwrap().len(), 1024, "{name}");
+    }
+    // What GRUB's program writes is read back by ours.
+    let set = ["set", "quell_armed=", &format!("quell_tried={id}")].map(str::to_owned);
+    assert!(Command::new("grub-editenv").arg(dir.join("armed.env")).args(set).status().unwrap().success());
+    let boot = tuned.run(["boot", "--json"]).exits(Exit::No).json("quell.boot/1");
+    assert_eq!(boot["standing"], "came-back", "tried, and this boot is not it");
+    assert_eq!(boot["armed"], serde_json::Value::Null);
+}
+
+fn shipped(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../boot").join(path)
+}
+
+/// What update-grub puts into grub.cfg.
+fn snippet() -> String {
+    let output = Command::new("sh").arg(shipped("etc/grub.d/01_quell")).output().unwrap();
+    assert!(output.status.success());
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn grub_accepts_the_script() {
+    if !require("grub-script-check") {
+        return;
+    }
+    let tuned = Tuned::new(SMALL);
+    let script = tuned.quell.file("grub.cfg", &snippet());
+    assert!(Command::new("grub-script-check").arg(&script).status().unwrap().success());
+    let broken = tuned.quell.file("broken.cfg", &snippet().replacen("fi\n", "", 1));
+    assert!(
+        !Command::new("grub-script-check")
+            .arg(&broken)
+            .stderr(std::process::Stdio::null())
+            .status()
+            .unwrap()
+            .success()
+    );
+}
+
+#[test]
+fn the_menu_gets_the_variable_and_not_its_value() {
+    let script = format!(
+        ". '{}'; printf %s \"$GRUB_CMDLINE_LINUX_DEFAULT\"",
+        shipped("etc/default/grub.d/quell.cfg").display()
+    );
+    let output = Command::new("sh")
+        .args(["-c", &script])
+        .env("GRUB_CMDLINE_LINUX_DEFAULT", "quiet")
+        .env("quell_args", "expanded too early")
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "quiet $quell_args");
+}
+
+/// The few commands of GRUB's language that the script uses, on its blocks as files. `$1` is what save_env does: `save` or
+/// `fail`.
+const AS_GRUB: &str = r#"
+set() { printf -v "${1%%=*}" %s "${1#*=}"; }
+load_env() {
+  local file=$2 name value wanted; shift 2
+  while IFS='=' read -r name value; do
+    for wanted in "$@"; do [ "$name" = "$wanted" ] && printf -v "$name" %s "$value"; done
+  done < <(grub-editenv "$file" list)
+  return 0
+}
+save_env() {
+  local file=$2 name; shift 2
+  [ "$how" = save ] || return 0
+  for name in "$@"; do grub-editenv "$file" set "$name=${!name}"; done
+}
+"#;
+
+/// Boots the machine as far as the script goes: the arguments that the kernel would get.
+fn boots(tuned: &Tuned, how: &str) -> String {
+    let script = format!("{AS_GRUB}\n{}\nprintf %s \"$quell_args\"", snippet());
+    let output = Command::new("bash")
+        .args(["-c", &script])
+        .env("prefix", tuned.host.path().join("boot/grub"))
+        .env("how", how)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_script_tries_a_line_once() {
+    if !require("grub-editenv") || !require("bash") {
+        return;
+    }
+    let tuned = bootable();
+    assert_eq!(boots(&tuned, "save"), "");
+    tuned.apply(QUIET).exits(Exit::NeedsReboot);
+    assert_eq!(boots(&tuned, "fail"), "", "a trial that cannot be forgotten on the disk is not tried");
+    let tried = boots(&tuned, "save");
+    assert!(tried.starts_with(QUIET_LINE) && tried.ends_with(" panic=10"), "{tried}");
+    assert_eq!(boots(&tuned, "save"), "", "once");
+}
+
+#[test]
+fn the_script_boots_no_pair_that_does_not_match() {
+    if !require("grub-editenv") || !require("bash") {
+        return;
+    }
+    let tuned = bootable();
+    tuned.apply(QUIET).exits(Exit::NeedsReboot);
+    let old = fs::read(blocks(&tuned).join("trial.env")).unwrap();
+    tuned.apply("'iso.skew' = { enabled = true }").exits(Exit::NeedsReboot);
+    // What GRUB may see after a power cut: the new armed block, and the trial as it was before the journal is replayed.
+    fs::write(blocks(&tuned).join("trial.env"), old).unwrap();
+    assert_eq!(boots(&tuned, "save"), "");
+    // Or blocks that are somebody else's by now.
+    fs::write(blocks(&tuned).join("trial.env"), [0x7f; 1024]).unwrap();
+    assert_eq!(boots(&tuned, "save"), "");
+    fs::write(blocks(&tuned).join("good.env"), [0x7f; 1024]).unwrap();
+    assert_eq!(boots(&tuned, "save"), "", "the machine boots without arguments, and it boots");
+}
