@@ -5,13 +5,15 @@
 
 use clock::Clock;
 use host::Root;
+use host::perf::{Class, Label};
 use host::process::{Memory, Usage};
 use host::tasks::{self, Pid, Task};
-use latency::{ChannelSnapshot, Stall, State};
+use latency::{ChannelSnapshot, Culprit, Stall, State};
 use probes::{Channel, Kind};
 use report::{
     BudgetReport, BudgetState, CAUSE_UNEXPLAINED, Cause, ChannelReport, ClockReport, DelayPoint, Fitness,
-    FitnessState, Measuring, Missing, Report, SelfReport, StallReport, ThreadReport, WallTime, encode_hist,
+    FitnessState, KindReport, Measuring, Missing, Report, RingReport, SelfReport, StallReport, ThreadReport,
+    WallTime, encode_hist,
 };
 use units::{CpuId, Nanos, Quantile};
 
@@ -19,6 +21,7 @@ use crate::collector::preempted;
 use crate::counted::Counted;
 use crate::facts::{Facts, missing};
 use crate::placement::Placement;
+use crate::rings::RingSnapshot;
 use crate::settings::Settings;
 use crate::snapshot::Snapshot;
 
@@ -139,9 +142,12 @@ pub fn report(ground: &Ground, snapshot: &Snapshot, own: &Own, wanted: Wanted, w
         stalls_dropped: Some(snapshot.stalls.seen().saturating_sub(stalls.len() as u64)),
         stalls,
         knobs: None,
+        keeper: None,
+        drift: Vec::new(),
+        rings: snapshot.rings.iter().map(|ring| ring_report(ring, &at)).collect(),
         threads: own.tasks.iter().map(|task| thread(task, &ground.refused)).collect(),
         self_: own_cost(own, ground.not_locked.is_none()),
-        missing: all_missing(ground, own),
+        missing: all_missing(ground, own, !snapshot.rings.is_empty()),
         notes: notes(ground, snapshot),
     }
 }
@@ -275,9 +281,14 @@ fn stalls(ground: &Ground, snapshot: &Snapshot, at: impl Fn(Nanos) -> WallTime) 
         .collect()
 }
 
-/// A probe thread that waited for its CPU through most of a stall was preempted: its own scheduling statistics say so.
-/// Without that the stall is unexplained; nothing is guessed.
+/// What had the CPU through most of a stall by the kernel's own events; without those, a probe thread that waited for its
+/// CPU was preempted, its own scheduling statistics say so. Otherwise the stall is unexplained; nothing is guessed.
 fn cause(stall: &Stall) -> Cause {
+    if let Some(culprit) = &stall.culprit {
+        let Culprit { kind, covered, error, .. } = culprit;
+        let evidence = format!("had the CPU for {covered} of it (kernel events, clocks within {error})");
+        return Cause { kind: (*kind).to_owned(), who: who(culprit), evidence: Some(evidence) };
+    }
     match preempted(stall) {
         Some(waited) => Cause {
             kind: "task".to_owned(),
@@ -293,6 +304,34 @@ fn cause(stall: &Stall) -> Cause {
                 .waited_on_runqueue
                 .map(|waited| format!("waited {waited} for the CPU (schedstat)")),
         },
+    }
+}
+
+/// Which thread, interrupt or softirq; the CPU's own timer and calls from others have no number and no name.
+fn who(culprit: &Culprit) -> Option<String> {
+    let (name, number) = (Label::from(culprit.name).to_string(), culprit.number);
+    let what = if culprit.kind == "task" { "pid" } else { "number" };
+    match (name.is_empty(), number) {
+        (true, 0) => None,
+        (true, _) => Some(format!("{what} {number}")),
+        (false, _) => Some(format!("{name} ({what} {number})")),
+    }
+}
+
+fn ring_report(ring: &RingSnapshot, at: impl Fn(Nanos) -> WallTime) -> RingReport {
+    let kinds = Class::ALL.into_iter().map(|class| KindReport {
+        kind: class.as_str().to_owned(),
+        total: ring.total.by_class[class.index()],
+        window: ring.window.by_class[class.index()],
+    });
+    RingReport {
+        cpu: ring.cpu,
+        since: at(ring.since),
+        events: ring.total.events,
+        lost: ring.total.lost,
+        unknown: ring.total.unknown,
+        window_s: ring.covered.as_secs_f64(),
+        by_kind: kinds.collect(),
     }
 }
 
@@ -362,7 +401,7 @@ fn own_cost(own: &Own, locked: bool) -> SelfReport {
     }
 }
 
-fn all_missing(ground: &Ground, own: &Own) -> Vec<Missing> {
+fn all_missing(ground: &Ground, own: &Own, has_rings: bool) -> Vec<Missing> {
     let mut all = ground.facts.missing.clone();
     all.extend(own.missing.iter().cloned());
     if let Some(why) = &ground.not_locked {
@@ -375,11 +414,13 @@ fn all_missing(ground: &Ground, own: &Own) -> Vec<Missing> {
     for (who, why) in &ground.refused {
         all.push(Missing { what: format!("the role of thread {who}"), why: why.clone(), fix: None });
     }
-    all.push(Missing {
-        what: "who caused a stall, beyond whether the probe waited for its CPU".to_owned(),
-        why: "no tracepoint is read".to_owned(),
-        fix: None,
-    });
+    if !has_rings {
+        all.push(missing(
+            "who caused a stall, beyond whether the probe waited for its CPU",
+            &"no tracepoint is read",
+            "run the agent beside quell-keeper, which may open the kernel's events for it",
+        ));
+    }
     all
 }
 

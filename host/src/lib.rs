@@ -20,6 +20,7 @@ pub mod hugepages;
 pub mod inherited;
 pub mod irqs;
 pub mod memory;
+pub mod messages;
 pub mod mounts;
 pub mod numa;
 pub mod perf;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use units::{CpuId, Nanos};
 
 use crate::json::Schema;
+use crate::json::keeper::{DriftReport, KeeperReport, KindReport, RingReport, WriterReport};
 use crate::json::report::{
     BudgetReport, BudgetState, CAUSE_UNEXPLAINED, Cause, ChannelReport, ClockReport, DelayPoint, Fitness,
     FitnessState, KnobsReport, Measuring, Missing, Report, SelfReport, StallReport, ThreadReport,
@@ -88,6 +89,9 @@ pub fn report() -> Report {
             checked_at: Some(at("2026-03-01T09:30:11Z")),
             counts: StatusCounts { ok: 11, drifted: 1, not_applicable: 3, ..StatusCounts::default() },
         }),
+        keeper: Some(keeper()),
+        drift: vec![drift_event()],
+        rings: vec![ring(2), ring(3)],
         threads: threads(),
         self_: SelfReport {
             rss_bytes: Some(11_743_232),
@@ -111,6 +115,57 @@ pub fn report() -> Report {
         ],
         notes: vec![
             "FIFO probes are stopped for 50 ms in each second by sched_rt_runtime_us=950000".to_owned(),
+        ],
+    }
+}
+
+fn keeper() -> KeeperReport {
+    KeeperReport {
+        connected: true,
+        since: Some(at("2026-03-01T09:30:00.4Z")),
+        problem: None,
+        version: text("0.1.0"),
+        profile: text("colo"),
+        applied: Some(true),
+        reason: None,
+        fence: Some(0),
+        drifted: Some(4),
+        repaired: Some(3),
+        fights: Some(1),
+        confirm_left_s: None,
+    }
+}
+
+fn drift_event() -> DriftReport {
+    DriftReport {
+        seq: 4,
+        at: at("2026-03-01T09:30:09.25Z"),
+        knob: "mem.swap".to_owned(),
+        attribute: "swappiness".to_owned(),
+        want: "10".to_owned(),
+        found: "60".to_owned(),
+        writer: Some(WriterReport { pid: 4711, comm: "tuned".to_owned() }),
+        seen_ns: Nanos(5_400_250_000_000),
+        repaired_ns: Some(Nanos(5_400_252_100_000)),
+        action: "repaired".to_owned(),
+    }
+}
+
+fn ring(cpu: u16) -> RingReport {
+    let kind = |kind: &str, total, window| KindReport { kind: kind.to_owned(), total, window };
+    RingReport {
+        cpu: CpuId(cpu),
+        since: at("2026-03-01T09:30:00.5Z"),
+        events: 61_200,
+        lost: 3,
+        unknown: 0,
+        window_s: 10.0,
+        by_kind: vec![
+            kind("context-switch", 24_010, 19_008),
+            kind("irq", 2, 1),
+            kind("local-timer", 12_100, 9_600),
+            kind("function-call-ipi", 1, 0),
+            kind("page-fault", 0, 0),
         ],
     }
 }
@@ -309,6 +364,9 @@ pub fn bare() -> Report {
         stalls_seen: None,
         stalls_dropped: None,
         knobs: None,
+        keeper: None,
+        drift: Vec::new(),
+        rings: Vec::new(),
         threads: Vec::new(),
         self_: SelfReport::default(),
         missing: Vec::new(),

@@ -29,6 +29,12 @@ impl WallTime {
         Self(Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX))
     }
 
+    /// Nanoseconds since 1970, as the keeper's messages have them; the latest time there is, when that is nearer.
+    #[must_use]
+    pub fn from_unix(span: Nanos) -> Self {
+        Self::from_unix_s(0).after(span)
+    }
+
     /// Whole seconds since 1970; zero for a clock that stands before that.
     #[must_use]
     pub fn unix_s(self) -> u64 {

@@ -2,6 +2,7 @@
 
 pub(crate) mod boot;
 pub(crate) mod error;
+pub(crate) mod keeper;
 pub(crate) mod lists;
 pub(crate) mod ns;
 pub(crate) mod report;

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use serde::{Deserialize, Serialize};
 use units::{CpuId, CpuSet, Nanos};
 
+use super::keeper::{DriftReport, KeeperReport, RingReport};
 use super::{Schema, ns};
 use crate::wall::WallTime;
 
@@ -47,6 +48,15 @@ pub struct Report {
     pub stalls_dropped: Option<u64>,
     /// The tuning of the host, where it is known.
     pub knobs: Option<KnobsReport>,
+    /// The keeper; `null` where none was looked for.
+    #[serde(default)]
+    pub keeper: Option<KeeperReport>,
+    /// The newest drift events, oldest first.
+    #[serde(default)]
+    pub drift: Vec<DriftReport>,
+    /// The kernel's own events, where they are read.
+    #[serde(default)]
+    pub rings: Vec<RingReport>,
     /// The agent's threads.
     pub threads: Vec<ThreadReport>,
     /// What the agent itself costs.

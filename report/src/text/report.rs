@@ -6,11 +6,15 @@ use units::{CpuId, Nanos, Quantile};
 use super::Style;
 use super::page::{Page, Tone};
 use super::table::{Column, Table};
+use crate::json::keeper::{DriftReport, KeeperReport, RingReport};
 use crate::json::lists::{BudgetsDocument, StallsDocument};
 use crate::json::report::{
-    BudgetReport, BudgetState, Cause, ChannelReport, ClockReport, Report, SelfReport, StallReport,
-    ThreadReport,
+    BudgetReport, BudgetState, Cause, ChannelReport, ClockReport, KnobsReport, Report, SelfReport,
+    StallReport, ThreadReport,
 };
+
+/// Drift events a report prints, the newest first.
+const DRIFT_SHOWN: usize = 5;
 
 /// Stalls a report prints; the list by itself prints all.
 const STALLS_SHOWN: usize = 10;
@@ -35,7 +39,8 @@ pub fn report(report: &Report, style: &Style) -> String {
     }
     page.heading(&stalls_title(report.stalls.len(), report.stalls_seen, report.stalls_dropped));
     stall_table(&mut page, &report.stalls, STALLS_SHOWN);
-    knobs(&mut page, report);
+    tuning(&mut page, report);
+    kernel_events(&mut page, &report.rings);
     threads(&mut page, &report.threads);
     page.heading("The agent itself");
     page.text(2, &self_cost(&report.self_));
@@ -340,20 +345,95 @@ fn cause(cause: &Cause) -> String {
     format!("{}{who}{evidence}", cause.kind)
 }
 
-fn knobs(page: &mut Page, report: &Report) {
-    let Some(knobs) = &report.knobs else { return };
+/// What the host is held to, by whom, and what strayed.
+fn tuning(page: &mut Page, report: &Report) {
+    if report.knobs.is_none() && report.keeper.is_none() {
+        return;
+    }
     page.heading("Tuning");
-    let counts: Vec<String> = knobs
+    if let Some(keeper) = &report.keeper {
+        page.text(2, &keeper_line(keeper, report.knobs.as_ref()));
+    }
+    if let Some(knobs) = &report.knobs {
+        let profile = knobs.profile.as_deref().unwrap_or("none");
+        let checked = knobs.checked_at.map_or_else(String::new, |at| format!(", checked {at:.0}"));
+        page.text(2, &format!("profile {profile}: {}{checked}", counts(knobs)));
+    }
+    for event in report.drift.iter().rev().take(DRIFT_SHOWN) {
+        page.text(2, &drift_line(event));
+    }
+}
+
+/// As in "held to colo: 31 ok, 1 drifted; 4 drifts, 3 repaired, 1 fight since ...".
+fn keeper_line(keeper: &KeeperReport, knobs: Option<&KnobsReport>) -> String {
+    if !keeper.connected {
+        let problem = keeper.problem.as_ref().map_or_else(String::new, |problem| format!(" ({problem})"));
+        return format!("no keeper: measuring only{problem}");
+    }
+    let Some(profile) = &keeper.profile else {
+        return "the keeper holds this host to no profile".to_owned();
+    };
+    let counts = knobs.map_or_else(|| "nothing checked".to_owned(), counts);
+    let not_applied = match (keeper.applied, &keeper.reason) {
+        (Some(false), Some(reason)) => format!("; NOT applied: {reason}"),
+        (Some(false), None) => "; NOT applied".to_owned(),
+        _ => String::new(),
+    };
+    let trial = keeper.confirm_left_s.map(|left| format!("; undone in {left} s unless confirmed"));
+    let number = |count: Option<u64>| count.unwrap_or_default();
+    let (drifted, repaired, fights) =
+        (number(keeper.drifted), number(keeper.repaired), number(keeper.fights));
+    format!(
+        "held to {profile}: {counts}{not_applied}; {drifted} drifts seen, {repaired} repaired, {fights} fights given up{}",
+        trial.unwrap_or_default()
+    )
+}
+
+fn counts(knobs: &KnobsReport) -> String {
+    let known: Vec<String> = knobs
         .counts
         .by_word()
         .into_iter()
         .filter(|(_, count)| *count > 0)
         .map(|(word, count)| format!("{count} {word}"))
         .collect();
-    let profile = knobs.profile.as_deref().unwrap_or("none");
-    let checked = knobs.checked_at.map_or_else(String::new, |at| format!(", checked {at:.0}"));
-    let counts = if counts.is_empty() { "nothing checked".to_owned() } else { counts.join(", ") };
-    page.text(2, &format!("profile {profile}: {counts}{checked}"));
+    if known.is_empty() { "nothing checked".to_owned() } else { known.join(", ") }
+}
+
+fn drift_line(event: &DriftReport) -> String {
+    let DriftReport { knob, attribute, want, found, action, .. } = event;
+    let by = event
+        .writer
+        .as_ref()
+        .map_or_else(|| "somebody".to_owned(), |w| format!("{} (pid {})", w.comm, w.pid));
+    let after = event.repaired_ns.map(|repaired| format!(" after {}", repaired - event.seen_ns));
+    let after = after.unwrap_or_default();
+    format!("{:.3} {knob} {attribute}: {want} became {found} by {by}, {action}{after}", event.at)
+}
+
+/// What the kernel itself counts as having happened on each CPU: every kind that happened anywhere.
+fn kernel_events(page: &mut Page, rings: &[RingReport]) {
+    if rings.is_empty() {
+        return;
+    }
+    page.heading("Kernel events (in the window, and since reading began)");
+    let mut table = Table::new([
+        ("cpu", Column::Right),
+        ("kind", Column::Flex),
+        ("window", Column::Right),
+        ("total", Column::Right),
+    ]);
+    for ring in rings {
+        for kind in ring.by_kind.iter().filter(|kind| kind.total > 0) {
+            table.row([&ring.cpu.to_string(), &kind.kind, &count(kind.window), &count(kind.total)]);
+        }
+    }
+    page.table(&table);
+    for ring in rings.iter().filter(|ring| ring.lost + ring.unknown > 0) {
+        let (lost, unknown) = (count(ring.lost), count(ring.unknown));
+        let line = format!("CPU {}: {lost} events lost, {unknown} not understood", ring.cpu);
+        page.toned(2, &line, Some(Tone::Warning));
+    }
 }
 
 fn threads(page: &mut Page, threads: &[ThreadReport]) {

@@ -58,8 +58,8 @@ mod tests {
     }
 
     fn homes(page: &str) -> Repo {
-        let [a, b, c, d, e] = HOMES.map(|home| (home, ""));
-        Repo::of([(PATH, page), a, b, c, d, e])
+        let [a, b, c, d, e, f] = HOMES.map(|home| (home, ""));
+        Repo::of([(PATH, page), a, b, c, d, e, f])
     }
 
     #[test]
