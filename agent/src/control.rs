@@ -12,6 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::collector::BudgetEvent;
 use crate::desk::Desk;
+use crate::keeper::Keeper;
 use crate::measuring::{Measuring, StartError};
 use crate::notify;
 use crate::settings::Settings;
@@ -71,6 +72,7 @@ pub fn run(options: &Options) -> Result<(), Error> {
     // 1. What to do. 2. The right to do it here. 3. The service manager's ear. 4. Measuring. 5. The loop.
     let settings = read_settings(options)?;
     let inherited = host::inherited::take().map_err(system("take what the service manager hands over"))?;
+    let (stored, inherited) = inherited.into_iter().partition(Keeper::wants);
     let bound = match Bound::handed_over(inherited)? {
         Some(bound) => bound,
         None => Bound::take(options.socket.as_deref().unwrap_or(&settings.socket))?,
@@ -83,7 +85,9 @@ pub fn run(options: &Options) -> Result<(), Error> {
         .enable_time()
         .build()
         .map_err(system("create the event loop"))?;
-    let daemon = Daemon { options, socket: settings.socket, watchdog };
+    let keeper = Arc::new(Keeper::new(&settings.keeper, stored));
+    keeper.plant(&measuring);
+    let daemon = Daemon { options, socket: settings.socket, keeper, watchdog };
     let measuring = runtime.block_on(daemon.serve_until_stopped(&bound, Arc::new(measuring)))?;
     drop(runtime); // open connections end here
     notify::stopping();
@@ -104,6 +108,8 @@ struct Daemon<'o> {
     options: &'o Options,
     /// As it was configured at the start, where it serves until the end.
     socket: PathBuf,
+    /// Talked to at the place that was configured at the start.
+    keeper: Arc<Keeper>,
     /// For each collector, one after the other.
     watchdog: Option<Watchdog>,
 }
@@ -115,12 +121,13 @@ impl Daemon<'_> {
         measuring: Arc<Measuring>,
     ) -> Result<Arc<Measuring>, Error> {
         let answers = Arc::new(Answers::default());
-        let desk = Arc::new(Desk::new(measuring, answers.clone()));
+        let desk = Arc::new(Desk::new(measuring, self.keeper.clone(), answers.clone()));
         let listener = bound.listener().map_err(system("share the report socket with the event loop"))?;
         let mut terminate = on(SignalKind::terminate())?;
         let mut interrupt = on(SignalKind::interrupt())?;
         let mut hangup = on(SignalKind::hangup())?;
         let mut server = tokio::spawn(serve(listener, routes(desk.clone()), answers));
+        let talk = tokio::spawn(self.keeper.clone().run(desk.clone()));
         let status = status(&desk.measuring());
         tracing::info!(socket = %bound.path().display(), status, "serving");
         notify::ready(&status);
@@ -142,6 +149,7 @@ impl Daemon<'_> {
             }
         }
         server.abort();
+        talk.abort();
         Ok(desk.measuring())
     }
 
@@ -173,7 +181,11 @@ impl Daemon<'_> {
         if self.options.socket.is_none() && wanted.socket != self.socket {
             tracing::warn!(path = %wanted.socket.display(), "report.socket takes effect at the next start");
         }
+        if wanted.keeper != former.settings().keeper {
+            tracing::warn!(path = %wanted.keeper.display(), "keeper.socket takes effect at the next start");
+        }
         wanted.socket.clone_from(&former.settings().socket);
+        wanted.keeper.clone_from(&former.settings().keeper);
         if wanted == *former.settings() {
             return Ok("configuration read again, nothing changed");
         }
@@ -181,6 +193,7 @@ impl Daemon<'_> {
         former.stop();
         match ready.start(self.watchdog.clone()) {
             Ok(measuring) => {
+                self.keeper.plant(&measuring);
                 desk.switch(Arc::new(measuring));
                 tracing::info!("configuration taken on, windows begin anew");
                 Ok("configuration taken on")
@@ -196,6 +209,7 @@ impl Daemon<'_> {
             .and_then(|ready| ready.start(self.watchdog.clone()));
         match again {
             Ok(measuring) => {
+                self.keeper.plant(&measuring);
                 desk.switch(Arc::new(measuring));
                 tracing::warn!("windows begin anew, by the old configuration");
                 refusal.into()
@@ -249,10 +263,11 @@ mod tests {
     #[test]
     fn settings_that_do_not_start_leave_the_old_ones_measuring() {
         let options = Options { config: PathBuf::new(), config_required: false, socket: None };
-        let daemon = Daemon { options: &options, socket: PathBuf::new(), watchdog: None };
+        let keeper = Arc::new(Keeper::new(Path::new("/nowhere"), Vec::new()));
+        let daemon = Daemon { options: &options, socket: PathBuf::new(), keeper, watchdog: None };
         let settings = Settings { stall: units::Nanos::from_millis(7), ..Settings::default() };
         let first = Arc::new(Measuring::start(&settings, &Root::system(), None).unwrap());
-        let desk = Desk::new(first.clone(), Arc::default());
+        let desk = Desk::new(first.clone(), daemon.keeper.clone(), Arc::default());
         first.stop();
         let told = daemon.go_back(&desk, &first, StartError::Budgets(vec!["because".to_owned()]));
         assert_eq!(told.to_string(), "because");

@@ -12,6 +12,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 use units::Nanos;
 
+use crate::keeper::Keeper;
 use crate::measuring::Measuring;
 use crate::reporter::{self, Own, Wanted};
 use crate::socket::Answers;
@@ -55,14 +56,15 @@ type Last = Option<(Wanted, Nanos, Arc<Report>)>;
 pub struct Desk {
     measuring: RwLock<Arc<Measuring>>,
     answers: Arc<Answers>,
+    keeper: Arc<Keeper>,
     last: Mutex<Last>,
 }
 
 impl Desk {
-    /// A desk that reports about `measuring`, and about the `answers` its own clients got.
+    /// A desk that reports about `measuring`, about what the `keeper` says, and about the `answers` its own clients got.
     #[must_use]
-    pub fn new(measuring: Arc<Measuring>, answers: Arc<Answers>) -> Self {
-        Self { measuring: RwLock::new(measuring), answers, last: Mutex::new(None) }
+    pub fn new(measuring: Arc<Measuring>, keeper: Arc<Keeper>, answers: Arc<Answers>) -> Self {
+        Self { measuring: RwLock::new(measuring), answers, keeper, last: Mutex::new(None) }
     }
 
     /// What is measured now.
@@ -95,6 +97,7 @@ impl Desk {
             return Ok(report.clone());
         }
         let mut report = write(&self.measuring(), &Root::system(), wanted).await?;
+        self.keeper.tell(&mut report);
         report.notes.extend(self.answers.told());
         let report = Arc::new(report);
         *last = Some((wanted, monotonic_now(), report.clone()));

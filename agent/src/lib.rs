@@ -11,6 +11,7 @@ mod collector;
 mod counted;
 mod desk;
 mod facts;
+mod keeper;
 mod measuring;
 mod notify;
 mod placement;

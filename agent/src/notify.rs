@@ -8,11 +8,13 @@
 use std::ffi::OsStr;
 use std::fmt::Write;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
+use host::messages;
 use sd_notify::NotifyState;
 
 /// How long a word waits for a place in the manager's queue. A manager that reads makes one within microseconds; one
@@ -42,6 +44,30 @@ pub fn stopping() {
     tell(&[NotifyState::Stopping]);
 }
 
+/// Says `words`, which sd_notify(3) documents and its crate has no names for.
+pub fn tell_plainly(words: &str) {
+    let Some(address) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    if let Err(cause) = connect_patiently(&address).and_then(|socket| socket.send(words.as_bytes())) {
+        tracing::warn!(%cause, words, "the service manager did not take what we said");
+    }
+}
+
+/// Says `words` and gives a duplicate of `descriptor` with them.
+pub fn hand_over(words: &str, descriptor: BorrowedFd<'_>) {
+    let Some(address) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let sent = connect_patiently(&address)
+        .and_then(|socket| messages::send(socket.as_fd(), words.as_bytes(), Some(descriptor)));
+    if let Err(cause) = sent {
+        tracing::warn!(%cause, words, "the service manager did not take a descriptor");
+    }
+}
+
+fn connect_patiently(address: &OsStr) -> io::Result<UnixDatagram> {
+    let socket = connect(address)?;
+    socket.set_write_timeout(Some(PATIENCE))?;
+    Ok(socket)
+}
+
 fn tell(words: &[NotifyState<'_>]) {
     let Some(address) = std::env::var_os("NOTIFY_SOCKET") else { return };
     if let Err(cause) = send(&address, words) {
@@ -54,9 +80,7 @@ fn send(address: &OsStr, words: &[NotifyState<'_>]) -> io::Result<()> {
     for word in words {
         let _ = writeln!(message, "{word}"); // a String takes everything
     }
-    let socket = connect(address)?;
-    socket.set_write_timeout(Some(PATIENCE))?;
-    socket.send(message.as_bytes()).map(drop)
+    connect_patiently(address)?.send(message.as_bytes()).map(drop)
 }
 
 /// A socket to the service manager at `address`: a path, or a name after `@` in the abstract space.

@@ -144,7 +144,7 @@ pub fn report(ground: &Ground, snapshot: &Snapshot, own: &Own, wanted: Wanted, w
         knobs: None,
         keeper: None,
         drift: Vec::new(),
-        rings: snapshot.rings.iter().map(|ring| ring_report(ring, &at)).collect(),
+        rings: snapshot.rings.iter().map(|ring| ring_report(ring, at)).collect(),
         threads: own.tasks.iter().map(|task| thread(task, &ground.refused)).collect(),
         self_: own_cost(own, ground.not_locked.is_none()),
         missing: all_missing(ground, own, !snapshot.rings.is_empty()),

@@ -35,10 +35,15 @@ pub struct Settings {
     pub budgets: Vec<Budget>,
     /// Where to answer.
     pub socket: PathBuf,
+    /// Where the keeper takes orders.
+    pub keeper: PathBuf,
 }
 
 /// Where the report socket is by default.
 const SOCKET: &str = "/run/quell/report.sock";
+
+/// Where the keeper takes orders by default.
+const KEEPER: &str = "/run/quell/keeper.sock";
 
 /// The budget of a host that was told nothing: a wake-up that is later than this, one time in a hundred, is a host on
 /// which nobody has looked at C-states, interrupts or isolation yet. Tighten it to what your strategy needs.
@@ -74,6 +79,7 @@ impl Default for Settings {
             stall: Nanos::from_micros(50),
             budgets: vec![budget],
             socket: PathBuf::from(SOCKET),
+            keeper: PathBuf::from(KEEPER),
         }
     }
 }
@@ -126,6 +132,11 @@ impl Settings {
             v.display().to_string()
         });
         report.finish();
+        let keeper = top.section("keeper");
+        reader.take("keeper.socket", keeper.parsed::<PathBuf>("socket"), &mut settings.keeper, |v| {
+            v.display().to_string()
+        });
+        keeper.finish();
         reader.budgets(&top, &mut settings);
         top.finish();
         mistakes.into_result((settings, reader.explained))

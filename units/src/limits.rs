@@ -46,6 +46,9 @@ pub const TRACE_CPUS_MAX: usize = 64;
 /// Kernel events that one pass of the collector takes out of one CPU's ring: a whole ring of the shortest ones.
 pub const TRACE_EVENTS_A_PASS: usize = 8192;
 
+/// Drift events the agent keeps for its reports, newest last.
+pub const DRIFT_EVENTS_KEPT: usize = 64;
+
 /// Stalls kept, newest last; older ones are dropped and counted.
 pub const STALLS_KEPT: usize = 256;
 
