@@ -197,6 +197,18 @@ pub enum TuneVerb {
         /// Go on in spite of dangers that the plan names and that may be accepted
         #[arg(long)]
         accept_dangers: bool,
+        /// Undo everything again unless `quell tune confirm` comes within this time, as in 60s
+        #[arg(long, value_name = "TIME")]
+        confirm_within: Option<Nanos>,
+    },
+    /// Keep what `apply --confirm-within` did; exit 22 when nothing waits for it, or its time is over
+    Confirm {
+        /// The transaction; default: the one that waits
+        #[arg(value_name = "ID")]
+        id: Option<u64>,
+        /// Be the guard of an apply that another process makes
+        #[arg(long, hide = true)]
+        guard: bool,
     },
     /// Check that every knob of a profile took effect; exit 3 when one did not
     Verify {

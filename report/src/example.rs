@@ -456,6 +456,8 @@ pub fn apply() -> ApplyDocument {
         writes: 2,
         reboot_required: false,
         way_back: text("quell tune rollback --to 16"),
+        confirm: text("quell tune confirm 17"),
+        confirm_within_s: Some(60),
     }
 }
 
@@ -547,7 +549,7 @@ pub fn no_drift() -> DriftDocument {
     DriftDocument { drifted: Vec::new(), summary, ..drift() }
 }
 
-/// Three transactions.
+/// Four transactions, the last of which waits to be confirmed.
 pub fn history() -> HistoryDocument {
     let apply = Transaction {
         id: "17".to_owned(),
@@ -558,6 +560,7 @@ pub fn history() -> HistoryDocument {
         changes: 12,
         this_boot: true,
         undone: true,
+        on_trial: false,
     };
     let rollback = Transaction {
         id: "18".to_owned(),
@@ -566,6 +569,8 @@ pub fn history() -> HistoryDocument {
         undone: false,
         ..apply.clone()
     };
+    let waiting =
+        Transaction { id: "19".to_owned(), changes: 2, undone: false, on_trial: true, ..apply.clone() };
     let old = Transaction {
         id: "3".to_owned(),
         at: None,
@@ -575,5 +580,5 @@ pub fn history() -> HistoryDocument {
         undone: false,
         ..apply.clone()
     };
-    HistoryDocument { schema: Schema::new(), transactions: vec![rollback, apply, old] }
+    HistoryDocument { schema: Schema::new(), transactions: vec![waiting, rollback, apply, old] }
 }

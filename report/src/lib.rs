@@ -27,8 +27,8 @@ pub use json::report::{
     encode_hist,
 };
 pub use json::tune::{
-    AppliedChange, ApplyDocument, Change, Danger, DriftDocument, Drifted, HistoryDocument, PlanDocument,
-    RollbackDocument, Skipped, StatusCounts, Transaction, VerifiedKnob, VerifyDocument,
+    AppliedChange, ApplyDocument, Change, ConfirmDocument, Danger, DriftDocument, Drifted, HistoryDocument,
+    PlanDocument, RollbackDocument, Skipped, StatusCounts, Transaction, VerifiedKnob, VerifyDocument,
 };
 pub use json::{Document, JsonError, Schema};
 pub use wall::{WallTime, wall_time_now};

@@ -34,6 +34,8 @@ pub struct Past {
     pub is_this_boot: bool,
     /// Whether something of it stands: an apply of this boot that is not undone, or an earlier one of the boot line.
     pub is_live: bool,
+    /// Whether it undoes itself unless it is confirmed.
+    pub is_on_trial: bool,
 }
 
 impl Engine {
@@ -45,6 +47,7 @@ impl Engine {
     pub fn history(&self) -> Result<History, Error> {
         let book = self.book()?;
         let live = book.ledger.live();
+        let on_trial = book.ledger.on_trial().map(|asked| asked.id);
         let past = book.ledger.history.iter().map(|transaction| {
             let begin = &transaction.begin;
             let is_this_boot = begin.boot == book.identity.boot;
@@ -57,6 +60,7 @@ impl Engine {
                 outcome: transaction.end.as_ref().map(|end| end.outcome),
                 undoes: begin.undoes.clone(),
                 is_this_boot,
+                is_on_trial: on_trial == Some(begin.id),
                 is_live: live.contains(&begin.id),
             }
         });

@@ -103,7 +103,7 @@ impl StateDir {
     }
 
     /// What changes with every change of the file; `None` when it is not there.
-    pub fn stamp(&self, name: &str) -> Option<Stamp> {
+    pub(crate) fn stamp(&self, name: &str) -> Option<Stamp> {
         let stat = fstatat(self.fd.as_fd(), name, AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
         Some(Stamp { inode: stat.st_ino, bytes: stat.st_size, changed: (stat.st_mtime, stat.st_mtime_nsec) })
     }

@@ -2,6 +2,7 @@
 
 mod apply;
 mod boot;
+mod confirm;
 mod faults;
 mod input;
 mod kernel;

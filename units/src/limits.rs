@@ -118,3 +118,12 @@ pub const AUDIT_BYTES_MAX: u64 = 1 << 20;
 /// Refusals the keeper writes down in a minute; further ones are counted, so that a flood of them neither fills the log
 /// nor pushes out what mattered.
 pub const REFUSALS_TOLD_PER_MINUTE: u32 = 30;
+
+/// The shortest time in which an apply can be asked to be confirmed: long enough to type it.
+pub const CONFIRM_WITHIN_MIN: Nanos = Nanos::from_secs(1);
+
+/// The longest; whoever needs more confirms first.
+pub const CONFIRM_WITHIN_MAX: Nanos = Nanos::from_secs(24 * 3600);
+
+/// Attempts, a second apart, at undoing what was not confirmed while something stands in the way.
+pub const OVERDUE_ATTEMPTS: usize = 3600;

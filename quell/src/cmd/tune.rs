@@ -4,6 +4,7 @@
 //! under the lock of the state directory, whether or not anything else of quell runs.
 
 mod boot;
+mod confirm;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -26,10 +27,15 @@ use crate::output;
 
 /// Runs a verb.
 pub fn run(options: &Tune) -> Result<Exit, Failure> {
+    if !matches!(options.verb, TuneVerb::Explain { .. } | TuneVerb::Confirm { guard: true, .. }) {
+        confirm::undo_overdue(options);
+    }
     match &options.verb {
         TuneVerb::Plan { profile, script } => plan(options, &profile.profile, *script),
-        TuneVerb::Apply { profile, atomic, accept_dangers } => {
+        TuneVerb::Apply { profile, atomic, accept_dangers, confirm_within } => {
+            let confirm_by = confirm_within.map(confirm::deadline).transpose()?;
             let apply = ApplyOptions {
+                confirm_by,
                 atomic: *atomic,
                 accept_dangers: *accept_dangers,
                 at: now(),
@@ -37,6 +43,8 @@ pub fn run(options: &Tune) -> Result<Exit, Failure> {
             };
             apply_profile(options, &profile.profile, &apply)
         }
+        TuneVerb::Confirm { guard: true, .. } => confirm::guard(options),
+        TuneVerb::Confirm { id, .. } => confirm::confirm(options, *id),
         TuneVerb::Verify { profile } => verify(options, &profile.profile),
         TuneVerb::Rollback { to, force, script } => {
             let rollback = RollbackOptions { to: rollback_to(to.as_deref())?, force: *force, at: now() };
@@ -102,9 +110,19 @@ fn plan(options: &Tune, profile: &str, script: bool) -> Result<Exit, Failure> {
 fn apply_profile(options: &Tune, profile: &str, apply: &ApplyOptions) -> Result<Exit, Failure> {
     let engine = engine(options)?;
     let plan = engine.plan(&Profile::load(profile)?)?;
+    let guard = apply.confirm_by.map(|_| confirm::Guard::start(options)).transpose()?;
     let applied = engine.apply(&plan, apply)?;
-    let document = apply_document(options, &plan, &applied, engine.root().write_count());
+    drop(guard);
+    let trial = if apply.confirm_by.is_some() { engine.on_trial()? } else { None };
+    let document = ApplyDocument {
+        confirm: trial.as_ref().map(|trial| format!("quell tune confirm {}{}", trial.id, elsewhere(options))),
+        confirm_within_s: trial.as_ref().map(|trial| confirm::seconds_left(trial)),
+        ..apply_document(options, &plan, &applied, engine.root().write_count())
+    };
     show(options, || document.to_json(), || text::apply(&document, &output::style()))?;
+    if apply.confirm_by.is_some() && trial.is_none() {
+        output::tell("quell: nothing was changed that would have to be confirmed");
+    }
     if let Some(why) = &applied.unrecorded {
         output::tell(&format!(
             "quell: the end of the transaction is not in the journal: {why}; it can be undone all the same"
@@ -464,6 +482,7 @@ fn history_document(history: &History) -> HistoryDocument {
         result: past.outcome.map_or("interrupted", |result| outcome(result, done_word(past.what))).to_owned(),
         changes: u64::try_from(past.changes).unwrap_or(u64::MAX),
         this_boot: past.is_this_boot,
+        on_trial: past.is_on_trial,
         undone: past.what == What::Apply && past.is_this_boot && !past.is_live,
     };
     let transactions = history.transactions.iter().rev().map(transaction).collect(); // newest first

@@ -131,7 +131,9 @@ pub(crate) use document;
 mod tests {
     use super::*;
     use crate::example::{self, golden};
-    use crate::{ApplyDocument, BudgetsDocument, DriftDocument, ErrorDocument, HistoryDocument};
+    use crate::{
+        ApplyDocument, BudgetsDocument, ConfirmDocument, DriftDocument, ErrorDocument, HistoryDocument,
+    };
     use crate::{PlanDocument, Report, RollbackDocument, StallsDocument, VerifyDocument};
     use proptest::prelude::*;
 
@@ -162,6 +164,7 @@ mod tests {
         check(&ApplyDocument::default());
         check(&DriftDocument::default());
         check(&HistoryDocument::default());
+        check(&ConfirmDocument::default());
         check(&PlanDocument::default());
         check(&RollbackDocument::default());
         check(&VerifyDocument::default());

@@ -108,9 +108,26 @@ pub struct ApplyDocument {
     /// The command that takes it back.
     #[serde(default)]
     pub way_back: Option<String>,
+    /// The command that keeps it, when it undoes itself otherwise.
+    #[serde(default)]
+    pub confirm: Option<String>,
+    /// In how many seconds it undoes itself.
+    #[serde(default)]
+    pub confirm_within_s: Option<u64>,
 }
 
 super::document!(ApplyDocument, "quell.apply/1");
+
+/// `quell.confirm/1`: what was kept.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct ConfirmDocument {
+    /// `quell.confirm/1`.
+    pub schema: Schema<Self>,
+    /// The transaction that does not undo itself any more.
+    pub id: String,
+}
+
+super::document!(ConfirmDocument, "quell.confirm/1");
 
 /// `quell.rollback/1`: what was put back.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -325,4 +342,7 @@ pub struct Transaction {
     pub this_boot: bool,
     /// Whether it has been rolled back.
     pub undone: bool,
+    /// Whether it undoes itself unless it is confirmed.
+    #[serde(default)]
+    pub on_trial: bool,
 }

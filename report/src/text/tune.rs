@@ -136,6 +136,9 @@ pub fn apply(apply: &ApplyDocument, style: &Style) -> String {
     if apply.reboot_required {
         page.text(0, "part of it takes hold with the next reboot");
     }
+    if let (Some(confirm), Some(within)) = (&apply.confirm, apply.confirm_within_s) {
+        page.text(0, &format!("it undoes itself in {within} s, unless: {confirm}"));
+    }
     if let Some(way_back) = &apply.way_back {
         page.text(0, &format!("to take it back: {way_back}"));
     }
@@ -267,6 +270,7 @@ pub fn history(history: &HistoryDocument, style: &Style) -> String {
 
 fn remark(transaction: &Transaction) -> Option<&'static str> {
     match (transaction.undone, transaction.this_boot) {
+        (false, _) if transaction.on_trial => Some("waits to be confirmed"),
         (true, _) => Some("taken back"),
         (false, false) => Some("before this boot"),
         (false, true) => None,

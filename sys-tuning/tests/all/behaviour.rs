@@ -184,7 +184,7 @@ fn drift_is_noticed_in_what_was_set_and_in_what_was_found() {
     let drifted = engine.drift().unwrap().drifted;
     let seen: Vec<_> =
         drifted.iter().map(|one| (one.want.as_str(), one.have.as_deref().unwrap(), one.status)).collect();
-    assert_eq!(seen, [("10", "42", Status::Drifted), ("120", "7", Status::Drifted)]);
+    assert_eq!(seen, [("120", "7", Status::Drifted), ("10", "42", Status::Drifted)]);
 }
 
 #[test]
