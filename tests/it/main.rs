@@ -20,6 +20,7 @@ mod harness;
 mod agent;
 mod config;
 mod help;
+mod keeper;
 mod readers;
 mod rings;
 mod socket;

@@ -43,6 +43,7 @@ pub const PACKAGES: &[Package] = &[
         reason: "reads and writes the boot line's blocks as GRUB does, and judges our script",
     },
     Package { name: "bash", programs: &["bash"], reason: "runs the GRUB script on files" },
+    Package { name: "perl-base", programs: &["perl"], reason: "connects to the keeper as somebody else" },
     Package { name: "strace", programs: &["strace"], reason: "kills a run at each of its system calls" },
     Package {
         name: "qemu-system-x86",

@@ -7,7 +7,7 @@ use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -22,6 +22,22 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// User and group "nobody" and "nogroup": of any Debian, with rights to nothing.
 pub const NOBODY: u32 = 65_534;
+
+/// A program of the keeper's package, which stands beside `quell`. Cargo builds only the programs of the package it tests,
+/// so it is asked for the others, once; where they are as new as their sources that is a look.
+fn beside_quell(name: &str) -> PathBuf {
+    static BUILT: OnceLock<()> = OnceLock::new();
+    let quell = Path::new(env!("CARGO_BIN_EXE_quell"));
+    BUILT.get_or_init(|| {
+        let profile = quell.parent().and_then(Path::file_name).unwrap();
+        let profile = if profile == "debug" { "dev".as_ref() } else { profile };
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "--package", "keeper", "--bins", "--profile"]).arg(profile);
+        build.current_dir(env!("CARGO_MANIFEST_DIR"));
+        assert!(build.status().unwrap().success(), "the keeper's package does not build");
+    });
+    quell.with_file_name(name)
+}
 
 /// A command line and the place it runs in.
 ///
@@ -53,6 +69,11 @@ impl Quell {
             stdin: String::new(),
             timeout: TIMEOUT,
         }
+    }
+
+    /// `quell-keeper` in its place, or another program of the keeper's package.
+    pub fn program(&self, name: &str) -> Self {
+        Self { program: beside_quell(name), ..self.clone() }
     }
 
     /// With these arguments behind those it has.
