@@ -10,4 +10,5 @@ mod qemu;
 mod ssh;
 mod until;
 
+pub use guest::Guest;
 pub use lab::{Kernel, Lab, Spec};

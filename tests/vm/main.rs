@@ -20,5 +20,6 @@
 
 mod harness;
 
+mod boot_line;
 mod boots;
 mod hold;
