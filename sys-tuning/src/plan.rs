@@ -99,7 +99,7 @@ impl Plan {
         for seen in survey.seen {
             let knob = seen.wish.knob.id;
             match judge(&seen, ledger, &plan, survey.facts.is_fixture) {
-                Judgement::SideEffect(planned) => side_effects.push(planned),
+                Judgement::SideEffect(planned) => side_effects.push(*planned),
                 Judgement::Holds(value) => {
                     plan.satisfied += 1;
                     plan.holds.push((target(&seen.wish), value));
@@ -109,7 +109,7 @@ impl Plan {
                     if let Form::BootLine { .. } = change.planned.cell.form {
                         change.parts = boot::parts(&change.from, &change.to, &survey.draft.arguments);
                     }
-                    plan.changes.push(change);
+                    plan.changes.push(*change);
                 }
                 Judgement::Skip(status, reason) => plan.skipped.push(skipped(&seen.wish, status, reason)),
                 Judgement::Unreadable(reason) => plan.unreadable.push(format!("{knob}: {reason}")),
@@ -163,13 +163,13 @@ impl Plan {
 
 /// What becomes of one wish.
 enum Judgement {
-    Change(Change),
+    Change(Box<Change>),
     Holds(String),
     /// Nothing to write: it comes true with the changes of its neighbours.
     Watch(String),
     Skip(Status, String),
     Unreadable(String),
-    SideEffect(Planned),
+    SideEffect(Box<Planned>),
 }
 
 fn judge(seen: &Seen, ledger: &Ledger, plan: &Plan, is_fixture: bool) -> Judgement {
@@ -181,7 +181,7 @@ fn judge(seen: &Seen, ledger: &Ledger, plan: &Plan, is_fixture: bool) -> Judgeme
     };
     let Some(to) = &wish.to else {
         return match reading {
-            Reading::Value { .. } => Judgement::SideEffect(planned(seen)),
+            Reading::Value { .. } => Judgement::SideEffect(planned(seen).into()),
             _ => Judgement::Skip(Status::NotApplicable, "this kernel does not show it".to_owned()),
         };
     };
@@ -241,7 +241,7 @@ fn change(seen: &Seen, ledger: &Ledger, from: &str, to: &str) -> Judgement {
         Some(left) => format!("{} (was set to {left}, and somebody set it to {from} since)", wish.reason),
         None => wish.reason.clone(),
     };
-    Judgement::Change(Change {
+    Judgement::Change(Box::new(Change {
         knob: wish.knob.id,
         attribute: wish.attribute.clone(),
         identity: wish.identity.clone(),
@@ -254,7 +254,7 @@ fn change(seen: &Seen, ledger: &Ledger, from: &str, to: &str) -> Judgement {
         steps,
         parts: Vec::new(),
         planned: planned(seen),
-    })
+    }))
 }
 
 fn planned(seen: &Seen) -> Planned {

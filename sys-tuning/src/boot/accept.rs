@@ -109,7 +109,7 @@ impl<'r> Evidence<'r> {
         if let Some(line) = log.lines_with(about).next() {
             return Some(told(line));
         }
-        let is_unknown = log.unknown_arguments().iter().any(|unknown| *unknown == word);
+        let is_unknown = log.unknown_arguments().contains(&word);
         is_unknown.then(|| told("Unknown kernel command line parameters, and names it"))
     }
 
@@ -118,10 +118,10 @@ impl<'r> Evidence<'r> {
         let (name, value) = word.split_once('=').unwrap_or((word, ""));
         match name {
             "isolcpus" if value.contains("domain") || !value.contains("managed_irq") => {
-                self.cpus(without_flags(value), |cpus| Some(cpus.isolated))
+                self.cpus(without_flags(value), |cpus| cpus.isolated)
             }
-            "nohz_full" => self.cpus(value, |cpus| Some(cpus.nohz_full.unwrap_or_else(CpuSet::empty))),
-            "rcu_nocbs" => equal(rcu::offloaded(self.root).ok()?, value),
+            "nohz_full" => self.cpus(value, |cpus| cpus.nohz_full.unwrap_or_else(CpuSet::empty)),
+            "rcu_nocbs" => equal(&rcu::offloaded(self.root).ok()?, value),
             // A knob of the running system may have narrowed it since.
             "irqaffinity" => {
                 let (shown, asked) = (irqs::default_affinity(self.root).ok()?, value.parse().ok()?);
@@ -139,8 +139,8 @@ impl<'r> Evidence<'r> {
         }
     }
 
-    fn cpus(&self, asked: &str, part: impl Fn(Cpus) -> Option<CpuSet>) -> Option<(String, bool)> {
-        equal(part(Cpus::read(self.root).ok()?)?, asked)
+    fn cpus(&self, asked: &str, part: impl Fn(Cpus) -> CpuSet) -> Option<(String, bool)> {
+        equal(&part(Cpus::read(self.root).ok()?), asked)
     }
 
     fn number(&self, path: &str, asked: &str) -> Option<(String, bool)> {
@@ -167,10 +167,9 @@ fn name(word: &str) -> &str {
     word.split_once('=').map_or(word, |(name, _)| name)
 }
 
-fn equal(shown: CpuSet, asked: &str) -> Option<(String, bool)> {
+fn equal(shown: &CpuSet, asked: &str) -> Option<(String, bool)> {
     let asked: CpuSet = asked.parse().ok()?;
-    let holds = shown == asked;
-    Some((shown.to_string(), holds))
+    Some((shown.to_string(), *shown == asked))
 }
 
 /// Every word of a line, in order.

@@ -31,12 +31,11 @@ pub(crate) fn find(root: &Root, state: Option<&State>) -> Result<Loader, Error> 
     let grub = GRUB_DIRS.iter().find(|dir| root.exists(&format!("{dir}/grub.cfg")));
     let Some(state) = state else { return Ok(without_blocks(root, grub.copied())) };
     let grub = state.dir.trim_end_matches("/quell");
-    for refusal in [unwritable(root, grub)?, not_in_menu(root, grub)?] {
-        if let Some(reason) = refusal {
-            return Ok(Loader::Unfit(reason));
-        }
-    }
-    Ok(Loader::Ready)
+    let refusal = match unwritable(root, grub)? {
+        None => not_in_menu(root, grub)?,
+        found => found,
+    };
+    Ok(refusal.map_or(Loader::Ready, Loader::Unfit))
 }
 
 fn without_blocks(root: &Root, grub: Option<&str>) -> Loader {
