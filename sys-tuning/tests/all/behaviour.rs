@@ -441,6 +441,41 @@ fn shipped_profiles_are_sound_on_every_captured_machine() {
     }
 }
 
+#[test]
+fn a_hundred_requests_for_too_many_huge_pages_are_refused_with_the_arithmetic() {
+    let mut refused = 0;
+    for host in ["firecracker-2cpu-6.18", "qemu-4cpu-2node-6.12", "qemu-4cpu-2node-6.1-rt"] {
+        let machine = Machine::captured(host);
+        let (before, engine) = (machine.snapshot(), machine.engine());
+        let nodes = host::numa::nodes(engine.root()).unwrap();
+        let mut dice = 1u64;
+        for round in 0..100 {
+            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let node = host::numa::node(engine.root(), nodes[round % nodes.len()]).unwrap();
+            let held = host::hugepages::pool(engine.root(), Some(node.id), host::hugepages::PageSize::M2)
+                .unwrap()
+                .nr;
+            let floor = (node.total_bytes / 10).max(1 << 30);
+            let spare = node.free_bytes.saturating_sub(floor) >> 21;
+            let pages = held + spare + 1 + (dice >> 33) % 1_000_000;
+            let wanted = format!("[knobs]\n'mem.huge' = {{ 2M = {{ {} = {pages} }} }}", node.id);
+            let told = apply(&engine, &wanted).unwrap_err().to_string();
+            for part in [
+                "refused, nothing was written".to_owned(),
+                format!("{}: {pages} × 2M (held: {held};", node.id),
+                format!("would take {} MiB more", (pages - held) * 2),
+                format!("{} MiB are free", node.free_bytes >> 20),
+                format!("{} MiB of them stay free", floor >> 20),
+            ] {
+                assert!(told.contains(&part), "{part}: {told}");
+            }
+            refused += 1;
+        }
+        assert!(machine.snapshot() == before && engine.root().write_count() == 0, "{host}");
+    }
+    assert_eq!(refused, 300);
+}
+
 /// Linux 6.12 with CPU 3 in an isolated partition.
 #[test]
 fn real_time_guards() {

@@ -246,3 +246,73 @@ fn a_thread_that_moved_itself_since_is_left_alone() {
     assert_eq!(back.changes[0].status, Status::Foreign, "{back:?}");
     assert_eq!(idler.allowed().to_string(), "1");
 }
+
+/// cgroup v1 sets of this test, and the switch of the root's set; as before when dropped.
+struct Sets {
+    balance: String,
+}
+
+const TREE: &str = "/sys/fs/cgroup/cpuset";
+
+impl Sets {
+    const OWN: [&str; 3] = ["quell-test-set", "quell-test-overlap", "quell-housekeeping"];
+
+    fn read(file: &str) -> String {
+        Root::system().read(&format!("{TREE}/{file}")).unwrap().trim().to_owned()
+    }
+
+    fn write(file: &str, text: &str) {
+        Root::system().write(&format!("{TREE}/{file}"), text).unwrap();
+    }
+
+    fn left() -> Vec<&'static str> {
+        Self::OWN.into_iter().filter(|name| Path::new(TREE).join(name).exists()).collect()
+    }
+}
+
+impl Drop for Sets {
+    fn drop(&mut self) {
+        for name in Self::left() {
+            let _ = fs::remove_dir(Path::new(TREE).join(name));
+        }
+        Self::write("cpuset.sched_load_balance", &self.balance);
+    }
+}
+
+#[test]
+fn without_partitions_sets_that_do_not_balance_isolate() {
+    let name = "without_partitions_sets_that_do_not_balance_isolate";
+    let has = Path::new(TREE).join("cpuset.sched_load_balance").exists() && Sets::left().is_empty();
+    let two = host::threads::allowed_cpus().unwrap().count() >= 2;
+    if !may_run(name, "root, to make control groups", is_root())
+        || !suits(name, "cgroup v1 with cpusets, and CPUs 0 and 1", has && two)
+    {
+        return;
+    }
+    let sets = Sets { balance: Sets::read("cpuset.sched_load_balance") };
+    let bench =
+        Bench::new("'iso.cpuset1' = { group = 'quell-test-set', cpus = 'isolated', balance = false }");
+    let online = host::cpus::Cpus::read(&Root::system()).unwrap().online;
+    bench.apply();
+    let one: CpuSet = "1".parse().unwrap();
+    assert_eq!(Sets::read("cpuset.sched_load_balance"), "0");
+    assert_eq!(Sets::read("quell-housekeeping/cpuset.cpus"), online.difference(&one).to_string());
+    assert_eq!(Sets::read("quell-test-set/cpuset.sched_load_balance"), "0");
+    assert_eq!(bench.verify().agreement(), Agreement::Yes, "{:#?}", bench.verify().knobs);
+
+    // Somebody's set that overlaps and balances: every file of ours reads as wanted, and the effect is gone.
+    fs::create_dir(Path::new(TREE).join("quell-test-overlap")).unwrap();
+    Sets::write("quell-test-overlap/cpuset.cpus", "0-1");
+    let verified = bench.verify();
+    let undone: Vec<_> = verified.knobs.iter().filter(|row| row.status == Status::Failed).collect();
+    assert_eq!(undone.len(), 1, "{verified:#?}");
+    assert!(
+        undone[0].reason.contains("/quell-test-overlap has CPU 0-1 and balances"),
+        "{}",
+        undone[0].reason
+    );
+    fs::remove_dir(Path::new(TREE).join("quell-test-overlap")).unwrap();
+
+    bench.back();
+    assert_eq!((Sets::read("cpuset.sched_load_balance"), Sets::left()), (sets.balance.clone(), vec![]));
+}
