@@ -12,3 +12,4 @@ mod until;
 
 pub use guest::Guest;
 pub use lab::{Kernel, Lab, Spec};
+pub use output::Output;

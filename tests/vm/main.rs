@@ -23,3 +23,4 @@ mod harness;
 mod boot_line;
 mod boots;
 mod hold;
+mod isolation;
