@@ -43,6 +43,7 @@ const fn row(from: Origin, to: &'static str, mode: u32) -> Row {
 /// The layout. A file of `systemd/`, `boot/` or `config/` that no row names is a failed test.
 const LAYOUT: &[Row] = &[
     row(Built("quell"), "usr/bin/quell", 0o755),
+    row(Built("quell-hold"), "usr/libexec/quell/quell-hold", 0o755),
     row(Built("quell-keeper"), "usr/libexec/quell/quell-keeper", 0o755),
     row(Built("quell-switch"), "usr/libexec/quell/quell-switch", 0o755),
     row(Profiles("sys-tuning/profiles"), "usr/lib/quell/profiles", 0o644),

@@ -4,12 +4,19 @@
 //! those that strace sees, so a path that no test takes is not covered.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use nix::sys::signal::Signal;
 
 use super::{units, values};
 use crate::agent::{QUIET, settled};
-use crate::harness::{Agent, Quell, require, until};
+use crate::harness::{Agent, Fixture, Quell, require, until};
+
+/// Distinct system calls of the keeper, from its start to its end.
+const KEEPER_CALLS_MAX: usize = 45;
 
 fn text_of(unit: &str) -> String {
     units().into_iter().find(|(name, _)| name == unit).unwrap().1
@@ -71,24 +78,74 @@ fn check(unit: &str, made: &BTreeSet<String>) {
     assert!(!restricts || !made.contains("openat2"), "{unit}: RestrictSUIDSGID= makes openat2 fail");
 }
 
+/// The command line of `quell` under a tracer that stands beside it: the program itself is our child and gets the signals.
+fn traced(quell: &Quell) -> (Quell, PathBuf) {
+    let trace = quell.folder().join("trace");
+    let strace = ["strace", "-D", "-f", "-qq", "-e", "signal=none", "-o", trace.to_str().unwrap()];
+    (quell.under(strace), trace)
+}
+
+/// All that was traced, once the end is in it.
+fn whole(trace: &Path) -> BTreeSet<String> {
+    until("the end is traced", || made(trace).contains("exit_group").then_some(()));
+    made(trace)
+}
+
+/// What `ExecReload=` starts runs behind the same filter.
+#[test]
+fn a_reload_passes_the_filters() {
+    if !(require("strace") && require("systemd-analyze")) {
+        return;
+    }
+    let trace = tempfile::NamedTempFile::new().unwrap();
+    let kill =
+        ["-qq", "-o", trace.path().to_str().unwrap(), "/bin/kill", "-0", &std::process::id().to_string()];
+    assert!(Command::new("strace").args(kill).status().unwrap().success());
+    for unit in ["quell-agent.service", "quell-keeper.service"] {
+        check(unit, &made(trace.path()));
+    }
+}
+
+#[test]
+fn the_keeper_stays_within_its_filter() {
+    if !(require("strace") && require("systemd-analyze")) {
+        return;
+    }
+    let host = Fixture::copy("firecracker-2cpu-6.18");
+    let quell = Quell::new();
+    let profile = "schema = 'quell.profile/1'\n[knobs]\n'mem.swap' = { swappiness = 10 }\n'iso.vmstat' = { stat_interval = 120 }\n";
+    let profile = quell.file("held.toml", profile).display().to_string();
+    let policy = format!(
+        "profile = {profile:?}\nrepair = true\nboot_settle = \"0s\"\nsettle = \"1s\"\nallow = [\"rings\", \"repair\"]\n"
+    );
+    let policy = quell.file("policy.toml", &policy);
+    std::fs::set_permissions(&policy, Permissions::from_mode(0o644)).unwrap();
+    let (keeper, trace) = traced(&quell.program("quell-keeper"));
+    let keeper = keeper.on(&host).args(["--policy", "policy.toml", "--socket", "keeper.sock"]);
+    let mut keeper = keeper.start().ready();
+    keeper.signal(Signal::SIGHUP);
+    keeper.wait_told("RELOADING=1");
+    keeper.wait_told("READY=1");
+    keeper.stop();
+    let made = whole(&trace);
+    check("quell-keeper.service", &made);
+    assert!(made.len() <= KEEPER_CALLS_MAX, "{} distinct system calls: {made:?}", made.len());
+}
+
 #[test]
 fn the_agent_stays_within_its_filter() {
     if !(require("strace") && require("systemd-analyze")) {
         return;
     }
-    let quell = Quell::new();
-    let trace = quell.folder().join("trace");
-    // Detached: the agent is our child, and gets the signals.
-    let strace = ["strace", "-D", "-f", "-qq", "-e", "signal=none", "-o", trace.to_str().unwrap()];
+    let (quell, trace) = traced(&Quell::new());
     let every_probe = QUIET.replace("[\"timer-wakeup\"]", "[\"timer-wakeup\", \"spin-gap\", \"syscall\"]");
-    let mut agent = Agent::of(&quell.under(strace), &every_probe);
+    let mut agent = Agent::of(&quell, &every_probe);
     settled(&agent);
     agent.report();
     agent.reconfigure(QUIET);
-    agent.signal(nix::sys::signal::Signal::SIGHUP);
+    agent.signal(Signal::SIGHUP);
     agent.wait_told("RELOADING=1");
     agent.wait_told("READY=1");
     agent.stop();
-    until("its end is traced", || made(&trace).contains("exit_group").then_some(()));
-    check("quell-agent.service", &made(&trace));
+    check("quell-agent.service", &whole(&trace));
 }
