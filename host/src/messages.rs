@@ -76,7 +76,10 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received
     let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
     // SAFETY: `message` points to one part (`buffer`, as long as it says) and to `control`, of which CONTROL_BYTES are
     // writable; all of them live until the call has returned, and the kernel keeps no pointer.
-    #[expect(unsafe_code, reason = "nix gives no descriptors of a message that carried too many, so they would leak")]
+    #[expect(
+        unsafe_code,
+        reason = "nix gives no descriptors of a message that carried too many, so they would leak"
+    )]
     let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) };
     let length = Errno::result(length).map_err(io::Error::from)?;
     let descriptor = descriptor_in(&control, message.msg_controllen);

@@ -185,6 +185,14 @@ pub fn boottime_now() -> Nanos {
     Nanos::from_secs(seconds) + Nanos(u64::try_from(now.tv_nsec()).unwrap_or(0))
 }
 
+/// The CPU time this thread has used.
+#[must_use]
+pub fn cpu_time() -> Nanos {
+    let now = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("every thread has this clock");
+    let seconds = u64::try_from(now.tv_sec()).unwrap_or(0);
+    Nanos::from_secs(seconds) + Nanos(u64::try_from(now.tv_nsec()).unwrap_or(0))
+}
+
 /// Sleeps until CLOCK_MONOTONIC reads `deadline`; a deadline in the past returns at once. Signals do not shorten it.
 pub fn sleep_until(deadline: Nanos) {
     let target = TimeSpec::from_duration(deadline.into());

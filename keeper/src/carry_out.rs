@@ -81,7 +81,8 @@ fn answer(duty: &mut Duty, order: Order, refused_before: u64, now: Moment) -> Re
             Ok(Answer::Evacuated { written, id })
         }
         Order::Fence { to } => duty.raise_fence(to).map(|()| Answer::Fenced),
-        Order::Rings { .. } | Order::Drift { .. } => {
+        Order::Drift { after } => Ok(Answer::Drift(duty.drifts.after(after))),
+        Order::Rings { .. } => {
             let reason = format!("this keeper does not serve {}", order.kind());
             Err(NotDone::Refused(Refusal::Absent, reason))
         }
@@ -107,6 +108,9 @@ fn status(duty: &mut Duty, refused: u64, now: Moment) -> Status {
         profile: Text::cut(held.wish.as_ref().map_or("", |wish| &wish.profile.name)),
         knobs: held.knobs,
         journal: held.journal,
+        drifts: duty.drifts.seen,
+        repairs: duty.drifts.repairs,
+        fights: duty.drifts.fights,
         confirm_left_s: trial.map(|trial| (trial.deadline - now.boottime).0 / 1_000_000_000),
         refused,
         changes_left: duty.ceiling.left(now.monotonic, duty.policy.changes_per_hour_max),

@@ -16,6 +16,7 @@ use crate::ceiling::Ceiling;
 use crate::fence::Fence;
 use crate::moment::Moment;
 use crate::policy::Policy;
+use crate::watch::drifts::Drifts;
 
 /// The host, what it is held to, and the means.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub struct Duty {
     pub ceiling: Ceiling,
     /// Where everything is written down.
     pub audit: Audit,
+    /// What drifted.
+    pub drifts: Drifts,
     /// The fence, and the directory it is kept in.
     pub fence: Fence,
     dir: StateDir,
@@ -90,7 +93,16 @@ impl Duty {
     /// Nothing is held yet.
     #[must_use]
     pub fn new(engine: Engine, policy: Policy, audit: Audit, fence: Fence, dir: StateDir) -> Self {
-        Self { engine, policy, held: Held::default(), ceiling: Ceiling::default(), audit, fence, dir }
+        Self {
+            engine,
+            policy,
+            held: Held::default(),
+            ceiling: Ceiling::default(),
+            audit,
+            drifts: Drifts::default(),
+            fence,
+            dir,
+        }
     }
 
     /// Brings the host to its profile, finishing what an interrupted apply began; without a profile to hold, such an apply
@@ -164,6 +176,30 @@ impl Duty {
         let left = undone.changes.iter().filter(|row| row.status.is_trouble()).count();
         let entry = Entry::new(Level::Warning, "took-back-interrupted").number("transaction", id);
         self.audit.tell(at, &entry.number("left", u64::try_from(left).unwrap_or(u64::MAX)));
+        Ok(())
+    }
+
+    /// Root asked for something else since: what it left to be brought about is, and it is what the host is held to.
+    pub fn follow(&mut self, now: Moment) {
+        self.take_up(now);
+    }
+
+    /// Brings about what stands on what came since: an interrupt, a CPU that is back.
+    ///
+    /// # Errors
+    /// As the engine's.
+    pub fn complete(&mut self, now: Moment) -> Result<(), Error> {
+        let Standing::Profile(standing) = self.engine.standing()? else { return Ok(()) };
+        if !self.policy.repair || self.held.wish.is_none() {
+            return Ok(());
+        }
+        if let Some(applied) = self.engine.complete(&standing, now.wall.unix_s())? {
+            let written = written_by(&applied);
+            self.ceiling.count(now.monotonic, written);
+            self.held.journal = applied.id.or(self.held.journal);
+            let entry = Entry::new(Level::Notice, "completed").number("written", written.into());
+            self.audit.tell(now.wall, &entry.number("transaction", applied.id.unwrap_or_default()));
+        }
         Ok(())
     }
 

@@ -27,6 +27,7 @@ use crate::policy::Policy;
 use crate::rings::Rings;
 use crate::server::Server;
 use crate::source::Source;
+use crate::watch::Watch;
 
 /// Where a message is read into: one byte more than an order shows that it is too long, some more its version.
 const MESSAGE_BYTES: usize = 2 * ORDER_BYTES;
@@ -48,6 +49,7 @@ pub struct Keeper {
     agent: Option<u32>,
     /// When to try the profile again.
     retry_at: Option<Nanos>,
+    watch: Watch,
     refusals: u64,
 }
 
@@ -75,6 +77,7 @@ impl Keeper {
             machine,
             agent: None,
             retry_at: None,
+            watch: Watch::default(),
             refusals: 0,
         };
         keeper.know_the_agent();
@@ -104,12 +107,12 @@ impl Keeper {
 
     /// What has work for the loop beside clients and signals, in the order in which it is done.
     fn sources(&self) -> Vec<&dyn Source> {
-        Vec::new()
+        vec![&self.watch]
     }
 
     /// The same, with what they work on.
     fn sources_mut(&mut self) -> (Vec<&mut dyn Source>, &mut Duty) {
-        (Vec::new(), &mut self.duty)
+        (vec![&mut self.watch], &mut self.duty)
     }
 
     fn step(&mut self, ready: &Ready, now: Moment) {

@@ -26,5 +26,6 @@ pub mod rings;
 pub mod seat;
 pub mod server;
 pub mod source;
+pub mod watch;
 
 mod carry_out;

@@ -180,6 +180,21 @@ impl Holder {
         Ok(())
     }
 
+    /// Whether another quell tunes this machine at this moment.
+    ///
+    /// # Errors
+    /// [`Error::Permission`], [`Error::State`].
+    pub fn is_busy(&mut self) -> Result<bool, Error> {
+        if self.dir.is_none() {
+            self.dir = StateDir::open(&self.engine.state_dir)?;
+        }
+        match self.dir.as_ref().map(Lock::take) {
+            Some(Err(Error::Busy { .. })) => Ok(true),
+            Some(Err(error)) => Err(error),
+            Some(Ok(_)) | None => Ok(false),
+        }
+    }
+
     /// How many lines are held.
     #[must_use]
     pub fn len(&self) -> usize {

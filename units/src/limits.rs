@@ -127,3 +127,22 @@ pub const CONFIRM_WITHIN_MAX: Nanos = Nanos::from_secs(24 * 3600);
 
 /// Attempts, a second apart, at undoing what was not confirmed while something stands in the way.
 pub const OVERDUE_ATTEMPTS: usize = 3600;
+
+/// Drift events the keeper keeps for whoever asks; older ones are dropped, which a gap in their numbers shows.
+pub const DRIFTS_KEPT: usize = 256;
+
+/// Files the keeper has watched, each of which holds a descriptor: half of what a process may open by default. Lines beyond
+/// them are looked at by the sweep alone.
+pub const WATCHED_FILES_MAX: usize = 512;
+
+/// Between two sweeps over the cells that are held: what the kernel changes by itself is seen within this.
+pub const SWEEP_PERIOD: Nanos = Nanos::from_secs(1);
+
+/// CPU time of one sweep: 0.08 % of one CPU. Where that does not do for all cells they are read in turn.
+pub const SWEEP_BUDGET: Nanos = Nanos(800_000);
+
+/// Cells a sweep reads whatever it costs.
+pub const SWEEP_LINES_MIN: usize = 16;
+
+/// Between two looks at what came and went: interrupts, CPUs, workqueues.
+pub const SURVEY_PERIOD: Nanos = Nanos::from_secs(10);

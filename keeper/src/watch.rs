@@ -1,0 +1,438 @@
+//! The watch over the knobs: what drifts is seen, named, put back where the policy says so, and told.
+//!
+//! Three ways to notice, each for what the others cannot see: the kernel's notices of writes to files (at once, with the
+//! writer), a sweep that reads the cells themselves (for what the kernel changes without a write, every second, within a
+//! budget of time), and a survey of what came or went (interrupts, CPUs, workqueues), after which what stands is brought
+//! about on the new as well. Only values count: our own writes and those of `quell tune` are no drift, since the value
+//! stands as wanted afterwards.
+
+pub mod drifts;
+pub mod notices;
+pub mod rivalry;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::BorrowedFd;
+
+use host::threads::{cpu_time, monotonic_now};
+use orders::{Deed, DriftEvent, Text, Writer};
+use report::WallTime;
+use sys_tuning::{Error, Holder, Look, Repairs, Standing, Target};
+use units::Nanos;
+use units::limits::{SURVEY_PERIOD, SWEEP_BUDGET, SWEEP_LINES_MIN, SWEEP_PERIOD};
+
+use crate::audit::{Entry, Level};
+use crate::duty::Duty;
+use crate::moment::Moment;
+use crate::source::Source;
+
+use notices::{Notices, Told, Wrote};
+use rivalry::{Move, Rivalry, Rules};
+
+/// How soon it is looked again while another quell tunes this machine.
+const BUSY: Nanos = Nanos::from_millis(100);
+
+/// How long after its deadline an apply that was not confirmed is left to its own guard.
+const GUARD_FIRST: Nanos = Nanos::from_secs(1);
+
+/// The watch.
+#[derive(Debug, Default)]
+pub struct Watch {
+    /// `None` until the first call, and where the system has no more of it.
+    notices: Option<Notices>,
+    holder: Option<Holder>,
+    /// What is known of each cell that ever drifted.
+    cells: BTreeMap<Target, Cell>,
+    /// Lines that are to be looked at, because of a notice or because another quell was at work.
+    pending: BTreeSet<usize>,
+    sweep: Sweep,
+    survey_at: Nanos,
+    /// What came and went, as far as it is cheap to tell.
+    fingerprint: String,
+    /// The apply that is held, to tell a new wish from our own repairs.
+    standing: Option<u64>,
+    /// When to undo what was not confirmed, by CLOCK_MONOTONIC.
+    overdue_at: Option<Nanos>,
+    /// The same reason is told once.
+    trouble: Option<String>,
+    next: Nanos,
+}
+
+/// One cell that drifted.
+#[derive(Debug, Default)]
+struct Cell {
+    rivalry: Rivalry,
+    /// What was told of it last: a value that stays is told once.
+    told: Option<(String, Deed)>,
+}
+
+/// Which lines the next sweep reads: as many as the budget allows, in turn.
+#[derive(Debug)]
+struct Sweep {
+    at: Nanos,
+    next: usize,
+    lines: usize,
+}
+
+impl Default for Sweep {
+    fn default() -> Self {
+        Self { at: Nanos::ZERO, next: 0, lines: SWEEP_LINES_MIN }
+    }
+}
+
+impl Sweep {
+    /// The lines of this sweep, of so many in all.
+    fn take(&mut self, count: usize) -> Vec<usize> {
+        let length = self.lines.min(count);
+        let lines = (0..length).map(|step| (self.next + step) % count).collect();
+        self.next = if count == 0 { 0 } else { (self.next + length) % count };
+        lines
+    }
+
+    /// Learns from what one cost how many lines the next may have.
+    fn cost(&mut self, lines: usize, spent: Nanos) {
+        let afford = SWEEP_BUDGET.0.saturating_mul(lines as u64) / spent.0.max(1);
+        // Not all at once: one cheap sweep must not make the next one expensive.
+        let afford = usize::try_from(afford).unwrap_or(usize::MAX).min(self.lines.saturating_mul(2));
+        self.lines = afford.max(SWEEP_LINES_MIN);
+    }
+}
+
+/// One drift in hand.
+struct Drift {
+    line: usize,
+    found: String,
+    seen_at: Nanos,
+    writer: Option<Wrote>,
+}
+
+impl Source for Watch {
+    fn descriptors<'s>(&'s self, into: &mut Vec<BorrowedFd<'s>>) {
+        if let Some(notices) = &self.notices {
+            notices.descriptors(into);
+        }
+    }
+
+    fn deadline(&self) -> Option<Nanos> {
+        Some(self.overdue_at.map_or(self.next, |at| at.min(self.next)))
+    }
+
+    fn on_ready(&mut self, now: Moment, duty: &mut Duty) {
+        let mut told = self.notices.as_mut().map(Notices::take).unwrap_or_default();
+        self.next = self.sweep.at;
+        match self.turn(&mut told, now, duty) {
+            Ok(()) => self.trouble = None,
+            Err(Error::Busy { .. }) => self.next = now.monotonic + BUSY,
+            Err(error) => {
+                self.next = now.monotonic + SWEEP_PERIOD;
+                self.tell_trouble(&error, now, duty);
+            }
+        }
+    }
+}
+
+impl Watch {
+    fn turn(&mut self, told: &mut Told, now: Moment, duty: &mut Duty) -> Result<(), Error> {
+        self.undo_overdue(now, duty)?;
+        let holder = self.holder.get_or_insert_with(|| duty.engine.holder());
+        self.pending.extend(&told.lines);
+        if holder.is_busy()? {
+            return Err(Error::Busy { path: String::new(), pid: None });
+        }
+        if holder.refresh()? {
+            self.begin(now, duty)?;
+        }
+        let Some(holder) = &self.holder else { return Ok(()) };
+        let (sweeps, count) = (now.monotonic >= self.sweep.at || told.overflowed, holder.len());
+        let mut lines: BTreeSet<usize> = self.pending.iter().copied().filter(|line| *line < count).collect();
+        if sweeps {
+            let began = cpu_time();
+            let swept = if told.overflowed { (0..count).collect() } else { self.sweep.take(count) };
+            let drifted = swept.iter().copied().filter(|line| holder.look(*line) != Look::Held);
+            lines.extend(drifted);
+            self.sweep.cost(swept.len(), cpu_time() - began);
+            self.sweep.at = now.monotonic + SWEEP_PERIOD;
+            self.next = self.sweep.at;
+            // What stood as wanted was not looked at one by one below.
+            self.settle(&swept, &lines, now, duty);
+        }
+        self.look(&lines, told, now, duty)?;
+        self.pending.clear();
+        if now.monotonic >= self.survey_at {
+            self.survey_at = now.monotonic + SURVEY_PERIOD;
+            self.survey(now, duty)?;
+        }
+        Ok(())
+    }
+
+    /// The journal was read anew: what is held, and where, may be other cells now.
+    fn begin(&mut self, now: Moment, duty: &mut Duty) -> Result<(), Error> {
+        self.pending.clear();
+        let trial = duty.engine.on_trial()?;
+        self.overdue_at = trial
+            .map(|trial| now.monotonic + (trial.deadline.max(now.boottime) - now.boottime) + GUARD_FIRST);
+        let standing = match duty.engine.standing()? {
+            Standing::Profile(standing) => Some((standing.transaction, standing.is_this_boot)),
+            Standing::Released | Standing::NeverAsked => None,
+        };
+        let is_new = standing.map(|(id, _)| id) != self.standing;
+        if is_new {
+            self.cells.clear(); // asked for anew: who fought over the old has to begin again
+            self.standing = standing.map(|(id, _)| id);
+            duty.follow(now);
+        }
+        let Some(holder) = &self.holder else { return Ok(()) };
+        let mut files: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for line in 0..holder.len() {
+            for file in holder.files(line) {
+                files.entry(file).or_default().push(line);
+            }
+        }
+        let is_first = self.notices.is_none();
+        match Notices::watching(files) {
+            Ok(notices) => {
+                if let Some(errno) = notices.anonymous().filter(|_| is_first) {
+                    let why =
+                        format!("fanotify: {errno}: writers cannot be named (CAP_SYS_ADMIN is missing)");
+                    duty.audit
+                        .tell(now.wall, &Entry::new(Level::Notice, "writers-unknown").text("reason", &why));
+                }
+                self.notices = Some(notices);
+            }
+            Err(errno) => {
+                let why = format!("inotify: {errno}: drift is seen by the sweep alone");
+                duty.audit.tell(now.wall, &Entry::new(Level::Warning, "no-notices").text("reason", &why));
+                self.notices = None;
+            }
+        }
+        self.pending = (0..holder.len()).collect(); // what happened before the watches stood
+        Ok(())
+    }
+
+    /// Looks at these lines and does about each drift what is to be done.
+    fn look(
+        &mut self,
+        lines: &BTreeSet<usize>,
+        told: &mut Told,
+        now: Moment,
+        duty: &mut Duty,
+    ) -> Result<(), Error> {
+        let (Some(holder), rules) = (&self.holder, rules(duty, now)) else { return Ok(()) };
+        let mut drifts = Vec::new();
+        for line in lines {
+            match holder.look(*line) {
+                Look::Drifted(found) => {
+                    drifts.push(Drift { line: *line, found, seen_at: now.monotonic, writer: None });
+                }
+                Look::Held => right(&mut self.cells, holder.target(*line), &rules, now, duty),
+                Look::Gone | Look::Unreadable(_) => {}
+            }
+        }
+        if drifts.is_empty() {
+            return Ok(());
+        }
+        if let Some(notices) = &mut self.notices {
+            notices.take_writers(told);
+        }
+        for drift in &mut drifts {
+            drift.writer = told.writers.remove(&drift.line);
+        }
+        self.act(drifts, &rules, now, duty)
+    }
+
+    fn act(&mut self, drifts: Vec<Drift>, rules: &Rules, now: Moment, duty: &mut Duty) -> Result<(), Error> {
+        let Some(holder) = &self.holder else { return Ok(()) };
+        let may_repair = duty.policy.repair && duty.held.wish.is_some();
+        let mut left = duty.ceiling.left(now.monotonic, duty.policy.changes_per_hour_max);
+        let (mut repairs, mut others) = (Vec::new(), Vec::new());
+        for drift in drifts {
+            let cell = self.cells.entry(holder.target(drift.line).clone()).or_default();
+            let deed = match cell.rivalry.drifted(now.monotonic, rules) {
+                _ if !may_repair => Deed::Observed,
+                Move::Repair if left == 0 => Deed::Failed,
+                Move::Repair => {
+                    left -= 1;
+                    repairs.push(drift);
+                    continue;
+                }
+                Move::GiveUp | Move::Leave => Deed::Left,
+            };
+            others.push((drift, deed));
+        }
+        let done = match repairs.is_empty() {
+            true => None,
+            false => match holder.repair(&repairs.iter().map(|drift| drift.line).collect::<Vec<_>>())? {
+                Some(done) => Some(done),
+                None => return Ok(()), // the journal changed: everything is looked at again
+            },
+        };
+        let repaired_at = monotonic_now();
+        if let Some(Repairs { lines, .. }) = done {
+            for (drift, line) in repairs.into_iter().zip(lines) {
+                let target = holder.target(drift.line);
+                self.cells.entry(target.clone()).or_default().rivalry.repaired(repaired_at);
+                duty.ceiling.count(now.monotonic, u32::from(line.refused.is_none()));
+                let deed = if line.refused.is_some() { Deed::Failed } else { Deed::Repaired };
+                let at = line.refused.is_none().then_some(repaired_at);
+                tell(&mut self.cells, holder, &drift, deed, line.refused.as_deref(), at, now, duty);
+            }
+        }
+        for (drift, deed) in others {
+            let reason = match deed {
+                Deed::Failed => Some("no change is left of this hour's"),
+                Deed::Left => Some("another writer insists: it is left alone"),
+                Deed::Observed | Deed::Repaired => None,
+            };
+            tell(&mut self.cells, holder, &drift, deed, reason, None, now, duty);
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, swept: &[usize], drifted: &BTreeSet<usize>, now: Moment, duty: &mut Duty) {
+        let (Some(holder), rules) = (&self.holder, rules(duty, now)) else { return };
+        for line in swept.iter().filter(|line| !drifted.contains(line)) {
+            right(&mut self.cells, holder.target(*line), &rules, now, duty);
+        }
+    }
+
+    /// Brings what stands about on what came since the last time.
+    fn survey(&mut self, now: Moment, duty: &mut Duty) -> Result<(), Error> {
+        let fingerprint = fingerprint(duty);
+        if fingerprint == self.fingerprint {
+            return Ok(());
+        }
+        let is_first = std::mem::replace(&mut self.fingerprint, fingerprint).is_empty();
+        if is_first {
+            return Ok(()); // the profile was just taken up
+        }
+        if let Some(holder) = &mut self.holder {
+            holder.forget(); // numbers may be others now, though the journal is the same
+        }
+        duty.complete(now)
+    }
+
+    /// The guard of an apply that was to be confirmed may have been killed.
+    fn undo_overdue(&mut self, now: Moment, duty: &mut Duty) -> Result<(), Error> {
+        if self.overdue_at.is_none_or(|at| now.monotonic < at) {
+            return Ok(());
+        }
+        if let Some(undone) = duty.engine.undo_overdue(now.boottime, now.wall.unix_s())? {
+            let entry = Entry::new(Level::Warning, "not-confirmed");
+            let id = undone.undone.first().copied().unwrap_or_default();
+            duty.audit.tell(now.wall, &entry.number("transaction", id));
+        }
+        self.overdue_at = None;
+        Ok(())
+    }
+
+    fn tell_trouble(&mut self, error: &Error, now: Moment, duty: &mut Duty) {
+        let why = error.to_string();
+        if self.trouble.as_ref() != Some(&why) {
+            duty.audit.tell(now.wall, &Entry::new(Level::Error, "watch").text("reason", &why));
+            self.trouble = Some(why);
+        }
+    }
+}
+
+fn rules(duty: &Duty, now: Moment) -> Rules {
+    let policy = &duty.policy;
+    Rules { rounds: policy.fight_rounds, settle: policy.settle, counts: now.boottime >= policy.boot_settle }
+}
+
+/// The cell stands as wanted.
+fn right(cells: &mut BTreeMap<Target, Cell>, target: &Target, rules: &Rules, now: Moment, duty: &mut Duty) {
+    let Some(cell) = cells.get_mut(target) else { return };
+    cell.told = None;
+    if cell.rivalry.is_right(now.monotonic, rules) {
+        let entry = Entry::new(Level::Notice, "fight-over").text("knob", &target.knob);
+        duty.audit.tell(now.wall, &entry.text("attribute", &target.attribute));
+    }
+}
+
+/// Writes one drift down, unless just that was told of the cell already.
+#[expect(clippy::too_many_arguments, reason = "one row of a table, put together here and nowhere else")]
+fn tell(
+    cells: &mut BTreeMap<Target, Cell>,
+    holder: &Holder,
+    drift: &Drift,
+    deed: Deed,
+    reason: Option<&str>,
+    repaired_at: Option<Nanos>,
+    now: Moment,
+    duty: &mut Duty,
+) {
+    let (target, wanted) = (holder.target(drift.line), holder.wanted(drift.line));
+    let cell = cells.entry(target.clone()).or_default();
+    let news = (drift.found.clone(), deed);
+    // Who insists goes on changing the value: that he does is told once.
+    let is_known =
+        cell.told.as_ref().is_some_and(|told| *told == news || deed == Deed::Left && told.1 == deed);
+    if is_known && deed != Deed::Repaired {
+        return;
+    }
+    cell.told = Some(news);
+    let writer = drift.writer.as_ref();
+    duty.drifts.add(DriftEvent {
+        number: 0,
+        knob: Text::cut(&target.knob),
+        attribute: Text::cut(&target.attribute),
+        identity: Text::cut(&target.identity),
+        wanted: Text::cut(wanted),
+        found: Text::cut(&drift.found),
+        at: now.wall.since(WallTime::from_unix_s(0)).0,
+        seen_at: drift.seen_at.0,
+        repaired_at: repaired_at.map(|at| at.0),
+        writer: writer.map(|wrote| Writer { pid: wrote.pid, comm: Text::cut(&wrote.comm) }),
+        deed,
+    });
+    let level = if deed == Deed::Repaired { Level::Warning } else { Level::Error };
+    let mut entry = Entry::new(level, "drift")
+        .text("knob", &target.knob)
+        .text("attribute", &target.attribute)
+        .text("wanted", wanted)
+        .text("found", &drift.found)
+        .text("deed", deed.word());
+    if !target.identity.is_empty() {
+        entry = entry.text("identity", &target.identity);
+    }
+    if let Some(Wrote { pid, comm, command }) = writer {
+        entry = entry.number("writer", u64::from(*pid)).text("comm", comm).text("command", command);
+    }
+    if let Some(at) = repaired_at {
+        entry = entry.number("repaired_in_us", (at - drift.seen_at).0 / 1000);
+    }
+    duty.audit.tell(now.wall, &reason.into_iter().fold(entry, |entry, why| entry.text("reason", why)));
+}
+
+/// What a profile may want something of, and comes and goes: three small reads.
+fn fingerprint(duty: &Duty) -> String {
+    let root = duty.engine.root();
+    let names = |dir: &str| root.list(dir).unwrap_or_default().join(" ");
+    let online = root.read("/sys/devices/system/cpu/online").unwrap_or_default();
+    [online, names("/proc/irq"), names("/sys/devices/virtual/workqueue")].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sweep_takes_what_it_can_afford_in_turn() {
+        let mut sweep = Sweep { lines: 3, ..Sweep::default() };
+        assert_eq!(sweep.take(7), [0, 1, 2]);
+        assert_eq!(sweep.take(7), [3, 4, 5]);
+        assert_eq!(sweep.take(7), [6, 0, 1]);
+        assert_eq!(sweep.take(2), [0, 1], "the list became shorter");
+        assert!(sweep.take(0).is_empty());
+    }
+
+    #[test]
+    fn what_a_sweep_costs_says_how_long_the_next_may_be() {
+        let mut sweep = Sweep { lines: 100, ..Sweep::default() };
+        sweep.cost(100, SWEEP_BUDGET.times(2));
+        assert_eq!(sweep.lines, 50);
+        sweep.cost(50, Nanos(SWEEP_BUDGET.0 / 8));
+        assert_eq!(sweep.lines, 100, "twice as many at most");
+        sweep.cost(100, SWEEP_BUDGET.times(1000));
+        assert_eq!(sweep.lines, SWEEP_LINES_MIN);
+    }
+}

@@ -1,0 +1,154 @@
+//! What the kernel tells of writes to files: that there was one (inotify), and by which process (fanotify).
+//!
+//! Both work on /proc/sys, /proc/irq and /sys for writes from user space (Linux 6.12 and 6.18, tried); what the kernel
+//! changes by itself they do not see. Fanotify needs CAP_SYS_ADMIN; without it writers stay unknown. Each file is held
+//! open by its path alone: procfs makes a new inode for a file whose old one it forgot, and the watch would be on the old.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use host::Root;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, open};
+use nix::sys::fanotify::{EventFFlags, Fanotify, InitFlags as FanInit, MarkFlags, MaskFlags};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
+use nix::sys::stat::{Mode, fstat};
+use units::limits::WATCHED_FILES_MAX;
+
+/// The process that wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wrote {
+    /// Its number.
+    pub pid: u32,
+    /// Its name; empty when it was gone before it could be asked.
+    pub comm: String,
+    /// Its command line, with blanks between the words; empty likewise.
+    pub command: String,
+}
+
+/// What was told since the last time.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// Lines of which a file was written.
+    pub lines: Vec<usize>,
+    /// Who wrote, by line, the last one.
+    pub writers: BTreeMap<usize, Wrote>,
+    /// More was told than the kernel could keep: anything may have changed.
+    pub overflowed: bool,
+}
+
+/// The watched files.
+#[derive(Debug)]
+pub struct Notices {
+    inotify: Inotify,
+    /// Why there is none is told once.
+    fanotify: Result<Fanotify, Errno>,
+    /// Each file's watch, and the lines it belongs to.
+    watches: BTreeMap<WatchDescriptor, Vec<usize>>,
+    /// The lines by device and inode, which is how fanotify's descriptors are told apart.
+    inodes: BTreeMap<(u64, u64), Vec<usize>>,
+    held: Vec<OwnedFd>,
+    /// Files that could not be watched: their lines are looked at by the sweep alone.
+    pub unwatched: usize,
+    proc: Root,
+}
+
+impl Notices {
+    fn new() -> Result<Self, Errno> {
+        let flags = FanInit::FAN_CLASS_NOTIF | FanInit::FAN_NONBLOCK | FanInit::FAN_CLOEXEC;
+        Ok(Self {
+            inotify: Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?,
+            fanotify: Fanotify::init(flags, EventFFlags::O_RDONLY | EventFFlags::O_CLOEXEC),
+            watches: BTreeMap::new(),
+            inodes: BTreeMap::new(),
+            held: Vec::new(),
+            unwatched: 0,
+            proc: Root::system(),
+        })
+    }
+
+    /// Why writers stay unknown; `None` when they can be named.
+    #[must_use]
+    pub fn anonymous(&self) -> Option<Errno> {
+        self.fanotify.as_ref().err().copied()
+    }
+
+    /// Watches these files, each for the lines it belongs to.
+    ///
+    /// # Errors
+    /// The system has no inotify left.
+    pub fn watching(files: BTreeMap<String, Vec<usize>>) -> Result<Self, Errno> {
+        let mut notices = Self::new()?;
+        for (path, lines) in files {
+            if notices.held.len() == WATCHED_FILES_MAX || notices.add(&path, lines).is_err() {
+                notices.unwatched += 1;
+            }
+        }
+        Ok(notices)
+    }
+
+    fn add(&mut self, path: &str, lines: Vec<usize>) -> Result<(), Errno> {
+        let file = open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
+        let held = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let watch = self.inotify.add_watch(held.as_str(), AddWatchFlags::IN_MODIFY)?;
+        if let Ok(fanotify) = &self.fanotify {
+            let (add, modify) = (MarkFlags::FAN_MARK_ADD, MaskFlags::FAN_MODIFY);
+            let marked = fanotify.mark(add, modify, AT_FDCWD, Some(held.as_str()));
+            // A file system that has no such marks leaves its writers unknown.
+            let _ = marked;
+        }
+        let stat = fstat(&file)?;
+        self.inodes.insert((stat.st_dev, stat.st_ino), lines.clone());
+        self.watches.insert(watch, lines);
+        self.held.push(file);
+        Ok(())
+    }
+
+    /// Adds what becomes readable when something was written.
+    pub fn descriptors<'s>(&'s self, into: &mut Vec<BorrowedFd<'s>>) {
+        into.push(self.inotify.as_fd());
+        into.extend(self.fanotify.as_ref().ok().map(AsFd::as_fd));
+    }
+
+    /// Takes what was told. The writers first: they are short-lived, and their names go with them.
+    pub fn take(&mut self) -> Told {
+        let mut told = Told::default();
+        self.take_writers(&mut told);
+        while let Ok(events) = self.inotify.read_events() {
+            for event in &events {
+                told.overflowed |= event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW);
+                told.lines.extend(self.watches.get(&event.wd).into_iter().flatten());
+            }
+        }
+        told.lines.sort_unstable();
+        told.lines.dedup();
+        told
+    }
+
+    /// Who wrote, as far as that was told by now: the two kinds of notices come one after the other.
+    pub fn take_writers(&mut self, told: &mut Told) {
+        let Ok(fanotify) = &self.fanotify else { return };
+        let own = std::process::id();
+        while let Ok(events) = fanotify.read_events() {
+            for event in &events {
+                let Ok(pid) = u32::try_from(event.pid()) else { continue };
+                let Some(stat) = event.fd().and_then(|fd| fstat(fd).ok()) else { continue };
+                let lines = self.inodes.get(&(stat.st_dev, stat.st_ino)).into_iter().flatten();
+                if pid != own {
+                    let wrote = self.wrote(pid);
+                    told.writers.extend(lines.map(|line| (*line, wrote.clone())));
+                }
+            }
+        }
+    }
+
+    fn wrote(&self, pid: u32) -> Wrote {
+        let read = |file: &str| self.proc.read_lossy(&format!("/proc/{pid}/{file}")).unwrap_or_default();
+        let (comm, command) = (read("comm"), read("cmdline"));
+        Wrote {
+            pid,
+            comm: comm.trim_end().to_owned(),
+            command: command.trim_end_matches('\0').replace('\0', " "),
+        }
+    }
+}
