@@ -48,6 +48,8 @@ pub struct Watch {
     survey_at: Nanos,
     /// What came and went, as far as it is cheap to tell.
     fingerprint: String,
+    /// Whether the journal was read before: what stood then was just taken up.
+    is_begun: bool,
     /// The apply that is held, to tell a new wish from our own repairs.
     standing: Option<u64>,
     /// When to undo what was not confirmed, by CLOCK_MONOTONIC.
@@ -171,13 +173,16 @@ impl Watch {
         self.overdue_at = trial
             .map(|trial| now.monotonic + (trial.deadline.max(now.boottime) - now.boottime) + GUARD_FIRST);
         let standing = match duty.engine.standing()? {
-            Standing::Profile(standing) => Some((standing.transaction, standing.is_this_boot)),
+            Standing::Profile(standing) => Some(standing.transaction),
             Standing::Released | Standing::NeverAsked => None,
         };
-        let is_new = standing.map(|(id, _)| id) != self.standing;
+        let is_new = standing != self.standing;
         if is_new {
             self.cells.clear(); // asked for anew: who fought over the old has to begin again
-            self.standing = standing.map(|(id, _)| id);
+            self.standing = standing;
+        }
+        let is_first = !std::mem::replace(&mut self.is_begun, true);
+        if is_new && !is_first {
             duty.follow(now);
         }
         let Some(holder) = &self.holder else { return Ok(()) };
@@ -187,7 +192,6 @@ impl Watch {
                 files.entry(file).or_default().push(line);
             }
         }
-        let is_first = self.notices.is_none();
         match Notices::watching(files) {
             Ok(notices) => {
                 if let Some(errno) = notices.anonymous().filter(|_| is_first) {
@@ -269,7 +273,7 @@ impl Watch {
         if let Some(Repairs { lines, .. }) = done {
             for (drift, line) in repairs.into_iter().zip(lines) {
                 let target = holder.target(drift.line);
-                self.cells.entry(target.clone()).or_default().rivalry.repaired(repaired_at);
+                self.cells.entry(target.clone()).or_default().rivalry.repaired(now.monotonic);
                 duty.ceiling.count(now.monotonic, u32::from(line.refused.is_none()));
                 let deed = if line.refused.is_some() { Deed::Failed } else { Deed::Repaired };
                 let at = line.refused.is_none().then_some(repaired_at);

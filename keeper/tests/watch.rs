@@ -1,0 +1,265 @@
+//! The watch over a machine of plain files: real notices, real writers, a clock that the test moves.
+
+#![expect(clippy::unwrap_used, reason = "a failed precondition of a test ends the test")]
+#![expect(clippy::print_stdout, reason = "says what was skipped")]
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use host::Root;
+use keeper::audit::Audit;
+use keeper::duty::Duty;
+use keeper::fence::Fence;
+use keeper::moment::Moment;
+use keeper::policy::Policy;
+use keeper::source::Source;
+use keeper::watch::Watch;
+use nix::fcntl::{Flock, FlockArg};
+use orders::{Deed, DriftEvent};
+use sys_tuning::{ApplyOptions, Engine, Profile, RollbackOptions, RollbackTo, StateDir};
+use units::Nanos;
+
+const SWAPPINESS: &str = "proc/sys/vm/swappiness";
+const HUNG: &str = "proc/sys/kernel/hung_task_timeout_secs";
+
+/// A host, what keeps it, and the time.
+struct Kept {
+    dir: tempfile::TempDir,
+    duty: Duty,
+    watch: Watch,
+    now: Moment,
+    told: u64,
+}
+
+impl Kept {
+    /// Held to swappiness 10.
+    fn new(repair: bool) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        for (path, text) in [(SWAPPINESS, "60\n"), (HUNG, "120\n")] {
+            let path = dir.path().join("root").join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::File::create(path).unwrap().write_all(text.as_bytes()).unwrap();
+        }
+        let state = dir.path().join("state");
+        let engine = Engine::new(Arc::new(Root::at(&dir.path().join("root"))), &state);
+        let open = || StateDir::create(&state).unwrap();
+        let policy =
+            Policy { repair, settle: Nanos::from_secs(10), boot_settle: Nanos::ZERO, ..Policy::default() };
+        let (audit, fence) = (Audit::open(open()).unwrap(), Fence::read(&open()).unwrap());
+        let duty = Duty::new(engine, policy, audit, fence, open());
+        let mut kept = Self { dir, duty, watch: Watch::default(), now: Moment::now(), told: 0 };
+        kept.apply("'mem.swap' = { swappiness = 10 }");
+        kept.duty.take_up(kept.now);
+        kept.turn(0);
+        kept.turn(0);
+        kept
+    }
+
+    fn apply(&self, knobs: &str) {
+        self.apply_with(knobs, &ApplyOptions::PLAIN);
+    }
+
+    fn apply_with(&self, knobs: &str, options: &ApplyOptions) {
+        let text = format!("schema = \"quell.profile/1\"\n[knobs]\n{knobs}\n");
+        let engine = &self.duty.engine;
+        engine.apply(&engine.plan(&Profile::parse("p.toml", &text).unwrap()).unwrap(), options).unwrap();
+    }
+
+    fn path(&self, file: &str) -> PathBuf {
+        self.dir.path().join("root").join(file)
+    }
+
+    fn get(&self, file: &str) -> String {
+        fs::read_to_string(self.path(file)).unwrap()
+    }
+
+    /// Another process writes; its number.
+    fn put(&self, file: &str, text: &str) -> u32 {
+        let script = format!("echo {text} > {}", self.path(file).display());
+        let mut child = Command::new("sh").arg("-c").arg(script).spawn().unwrap();
+        assert!(child.wait().unwrap().success());
+        child.id()
+    }
+
+    /// The value changes without a write that anybody is told of.
+    fn swap(&self, file: &str, text: &str) {
+        let beside = self.path("beside");
+        fs::File::create(&beside).unwrap().write_all(text.as_bytes()).unwrap();
+        fs::rename(beside, self.path(file)).unwrap();
+    }
+
+    /// So many milliseconds later the loop calls; what was new.
+    fn turn(&mut self, millis: u64) -> Vec<DriftEvent> {
+        let later = Nanos::from_millis(millis);
+        let Moment { monotonic, boottime, wall } = self.now;
+        self.now =
+            Moment { monotonic: monotonic + later, boottime: boottime + later, wall: wall.after(later) };
+        self.watch.on_ready(self.now, &mut self.duty);
+        let mut events = Vec::new();
+        while let Some(event) = self.duty.drifts.after(self.told) {
+            self.told = event.number;
+            events.push(event);
+        }
+        events
+    }
+
+    fn deeds(&mut self, millis: u64) -> Vec<Deed> {
+        self.turn(millis).into_iter().map(|event| event.deed).collect()
+    }
+
+    fn audit(&self) -> String {
+        fs::read_to_string(self.dir.path().join("state/audit.log")).unwrap()
+    }
+}
+
+fn may_name_writers(test: &str) -> bool {
+    let may = nix::unistd::geteuid().is_root();
+    assert!(
+        may || std::env::var_os("QUELL_REQUIRE").is_none(),
+        "{test} needs root, and QUELL_REQUIRE is set"
+    );
+    if !may {
+        println!("{test}: skipped, it needs root, to learn who writes");
+    }
+    may
+}
+
+#[test]
+fn a_write_is_noticed_put_back_and_its_writer_named() {
+    let mut kept = Kept::new(true);
+    let writer = kept.put(SWAPPINESS, "33");
+    let events = kept.turn(0); // at the same moment: no sweep is due, the notice alone did it
+    let [event] = events.as_slice() else { panic!("{events:?}") };
+    assert_eq!((event.found.as_str(), event.wanted.as_str(), event.deed), ("33", "10", Deed::Repaired));
+    assert!(event.repaired_at.unwrap() > 0);
+    assert_eq!(kept.get(SWAPPINESS), "10\n");
+    if may_name_writers("a_write_is_noticed") {
+        assert_eq!(event.writer.unwrap().pid, writer);
+    }
+    assert!(kept.audit().contains("\"event\":\"drift\""), "{}", kept.audit());
+    assert!(kept.deeds(2000).is_empty(), "our own write is no drift");
+}
+
+#[test]
+fn what_changes_without_a_write_is_seen_by_the_sweep() {
+    let mut kept = Kept::new(true);
+    kept.swap(SWAPPINESS, "33\n");
+    assert!(kept.deeds(0).is_empty());
+    assert_eq!(kept.deeds(1000), [Deed::Repaired]);
+    assert_eq!(kept.get(SWAPPINESS), "10\n");
+}
+
+#[test]
+fn a_fight_stops_and_is_taken_up_when_root_asks_again() {
+    let mut kept = Kept::new(true);
+    for _ in 0..3 {
+        kept.put(SWAPPINESS, "33");
+        assert_eq!(kept.deeds(2000), [Deed::Repaired]);
+    }
+    kept.put(SWAPPINESS, "33");
+    assert_eq!(kept.deeds(2000), [Deed::Left]);
+    for value in ["33", "34"] {
+        kept.put(SWAPPINESS, value);
+        assert!(kept.deeds(2000).is_empty(), "told once");
+    }
+    assert_eq!(kept.get(SWAPPINESS), "34\n");
+    assert_eq!(kept.duty.drifts.fights, 1);
+    kept.apply("'mem.swap' = { swappiness = 10 }");
+    assert!(kept.deeds(2000).is_empty());
+    kept.put(SWAPPINESS, "33");
+    assert_eq!(kept.deeds(0), [Deed::Repaired]);
+}
+
+#[test]
+fn a_fight_is_over_when_the_value_stays() {
+    let mut kept = Kept::new(true);
+    for _ in 0..4 {
+        kept.put(SWAPPINESS, "33");
+        kept.turn(2000);
+    }
+    kept.put(SWAPPINESS, "10"); // the rival gives in
+    for _ in 0..12 {
+        assert!(kept.deeds(1000).is_empty());
+    }
+    assert!(kept.audit().contains("fight-over"), "{}", kept.audit());
+    kept.put(SWAPPINESS, "33");
+    assert_eq!(kept.deeds(0), [Deed::Repaired]);
+}
+
+#[test]
+fn without_leave_to_repair_it_is_told_once_and_left() {
+    let mut kept = Kept::new(false);
+    kept.put(SWAPPINESS, "33");
+    assert_eq!(kept.deeds(0), [Deed::Observed]);
+    assert!(kept.deeds(5000).is_empty());
+    kept.put(SWAPPINESS, "34");
+    assert_eq!(kept.deeds(0), [Deed::Observed], "another value is news");
+    assert_eq!(kept.get(SWAPPINESS), "34\n");
+}
+
+#[test]
+fn no_more_than_the_hour_allows() {
+    let mut kept = Kept::new(true);
+    kept.duty.policy.changes_per_hour_max = 1;
+    kept.put(SWAPPINESS, "33");
+    assert_eq!(kept.deeds(0), [Deed::Repaired]);
+    kept.put(SWAPPINESS, "33");
+    assert_eq!(kept.deeds(60_000), [Deed::Failed]);
+    assert_eq!(kept.get(SWAPPINESS), "33\n");
+    assert_eq!(kept.deeds(3600_000), [Deed::Repaired]);
+}
+
+#[test]
+fn what_root_does_is_no_drift() {
+    let mut kept = Kept::new(true);
+    let lock = fs::File::open(kept.dir.path().join("state/lock")).unwrap();
+    let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock).unwrap();
+    kept.put(SWAPPINESS, "33"); // as an apply that is under way does
+    assert!(kept.deeds(2000).is_empty());
+    drop(lock);
+    kept.apply("'mem.swap' = { swappiness = 33 }");
+    assert!(kept.deeds(2000).is_empty());
+    assert_eq!(kept.get(SWAPPINESS), "33\n");
+    kept.duty.engine.rollback(&RollbackOptions { to: RollbackTo::Baseline, force: false, at: 0 }).unwrap();
+    kept.put(SWAPPINESS, "44");
+    assert!(kept.deeds(2000).is_empty(), "nothing is held any more");
+    assert_eq!(kept.get(SWAPPINESS), "44\n");
+}
+
+#[test]
+fn an_apply_that_nobody_confirms_is_undone_when_its_guard_is_gone() {
+    let mut kept = Kept::new(true);
+    let confirm_by = Some(kept.now.boottime + Nanos::from_secs(30));
+    kept.apply_with("'mem.swap' = { swappiness = 20 }", &ApplyOptions { confirm_by, ..ApplyOptions::PLAIN });
+    kept.turn(1000);
+    kept.put(SWAPPINESS, "33");
+    assert_eq!(kept.deeds(1000), [Deed::Repaired], "on trial it is held like any other");
+    assert_eq!(kept.get(SWAPPINESS), "20\n");
+    assert!(kept.watch.deadline().unwrap() <= kept.now.monotonic + Nanos::from_secs(1));
+    kept.turn(40_000);
+    assert_eq!(kept.get(SWAPPINESS), "10\n");
+    assert!(kept.audit().contains("not-confirmed"), "{}", kept.audit());
+    kept.turn(1000);
+    kept.put(SWAPPINESS, "33");
+    kept.turn(0);
+    assert_eq!(kept.get(SWAPPINESS), "10\n", "what stood before is held again");
+}
+
+#[test]
+fn a_damaged_journal_is_told_once_and_nothing_is_touched() {
+    let mut kept = Kept::new(true);
+    let journal = kept.dir.path().join("state/journal");
+    let text = fs::read_to_string(&journal).unwrap().replace("swappiness", "swappinezz");
+    write(&journal, &text);
+    kept.put(SWAPPINESS, "33");
+    assert!(kept.deeds(2000).is_empty() && kept.deeds(2000).is_empty());
+    assert_eq!(kept.audit().matches("\"event\":\"watch\"").count(), 1, "{}", kept.audit());
+    assert_eq!(kept.get(SWAPPINESS), "33\n");
+}
+
+fn write(path: &Path, text: &str) {
+    fs::File::create(path).unwrap().write_all(text.as_bytes()).unwrap();
+}
