@@ -151,7 +151,7 @@ impl Keeper {
             let after = self.view().last_drift();
             match line.ask(Order::Drift { after }).await?.0 {
                 Outcome::Done(Answer::Drift(Some(event))) if event.number > after => {
-                    self.view().drifted(&event)
+                    self.view().drifted(&event);
                 }
                 Outcome::Done(Answer::Drift(None)) => break,
                 Outcome::Done(_) => return Err(Broken::Foreign),

@@ -52,14 +52,15 @@ pub fn tell_plainly(words: &str) {
     }
 }
 
-/// Says `words` and gives a duplicate of `descriptor` with them.
-pub fn hand_over(words: &str, descriptor: BorrowedFd<'_>) {
-    let Some(address) = std::env::var_os("NOTIFY_SOCKET") else { return };
+/// Says `words` and gives a duplicate of `descriptor` with them; whether they were taken, or nobody is there to take them.
+pub fn hand_over(words: &str, descriptor: BorrowedFd<'_>) -> bool {
+    let Some(address) = std::env::var_os("NOTIFY_SOCKET") else { return true };
     let sent = connect_patiently(&address)
         .and_then(|socket| messages::send(socket.as_fd(), words.as_bytes(), Some(descriptor)));
-    if let Err(cause) = sent {
+    if let Err(cause) = &sent {
         tracing::warn!(%cause, words, "the service manager did not take a descriptor");
     }
+    sent.is_ok()
 }
 
 fn connect_patiently(address: &OsStr) -> io::Result<UnixDatagram> {

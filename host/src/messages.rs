@@ -1,8 +1,8 @@
 //! Messages over a Unix socket of whole messages (SOCK_SEQPACKET), with at most one descriptor each.
 //!
 //! The receiving side takes nothing on trust: the room for descriptors is for exactly one, so that the kernel keeps back
-//! every other; a message that did not fit, or that carried more, is an error and whatever came with it is closed. Nothing
-//! waits here; whoever wants to wait polls the descriptor. Source: unix(7), cmsg(3), recvmsg(2).
+//! every other; a message that did not fit, or that carried more, is an error and whatever came with it is closed. Receiving
+//! never waits; whoever wants to wait polls the descriptor. Source: unix(7), cmsg(3), recvmsg(2).
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -33,16 +33,16 @@ pub fn connect_to(path: &Path) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Sends one message, with a descriptor if there is one.
+/// Sends one message, with a descriptor if there is one; waits as long as the socket itself says, which one of ours never
+/// does.
 ///
 /// # Errors
 /// EAGAIN when the other side does not read; EPIPE when it is gone.
 pub fn send(socket: BorrowedFd<'_>, message: &[u8], descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
     let rights = descriptor.map(|descriptor| [descriptor.as_raw_fd()]);
     let control = rights.as_ref().map(|rights| ControlMessage::ScmRights(rights));
-    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
     let message = [IoSlice::new(message)];
-    sendmsg::<UnixAddr>(socket.as_raw_fd(), &message, control.as_slice(), flags, None)?;
+    sendmsg::<UnixAddr>(socket.as_raw_fd(), &message, control.as_slice(), MsgFlags::MSG_NOSIGNAL, None)?;
     Ok(())
 }
 
@@ -76,10 +76,7 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received
     let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
     // SAFETY: `message` points to one part (`buffer`, as long as it says) and to `control`, of which CONTROL_BYTES are
     // writable; all of them live until the call has returned, and the kernel keeps no pointer.
-    #[expect(
-        unsafe_code,
-        reason = "nix gives no descriptors of a message that carried too many, so they would leak"
-    )]
+    #[expect(unsafe_code, reason = "nix leaks the descriptors of a message that carried too many")]
     let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) };
     let length = Errno::result(length).map_err(io::Error::from)?;
     let descriptor = descriptor_in(&control, message.msg_controllen);

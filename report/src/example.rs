@@ -142,6 +142,7 @@ fn drift_event() -> DriftReport {
         at: at("2026-03-01T09:30:09.25Z"),
         knob: "mem.swap".to_owned(),
         attribute: "swappiness".to_owned(),
+        identity: None,
         want: "10".to_owned(),
         found: "60".to_owned(),
         writer: Some(WriterReport { pid: 4711, comm: "tuned".to_owned() }),

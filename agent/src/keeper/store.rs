@@ -21,11 +21,13 @@ pub fn is_ours(name: &str) -> bool {
     name.starts_with(PREFIX)
 }
 
-/// Puts the events of `cpu` into the store.
+/// Puts the events of `cpu` into the store, all of them or as many as the manager takes without being waited for twice.
 pub fn put(cpu: CpuId, handles: &[Handle]) {
     for handle in handles {
         let words = format!("FDSTORE=1\nFDPOLL=0\nFDNAME={}", name(cpu, handle.point, handle.layout));
-        notify::hand_over(&words, handle.as_fd());
+        if !notify::hand_over(&words, handle.as_fd()) {
+            break;
+        }
     }
 }
 

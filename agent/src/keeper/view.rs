@@ -147,6 +147,7 @@ fn drift(event: &DriftEvent) -> DriftReport {
         at: WallTime::from_unix(Nanos(event.at)),
         knob: event.knob.to_string(),
         attribute: event.attribute.to_string(),
+        identity: Some(event.identity.to_string()).filter(|identity| !identity.is_empty()),
         want: event.wanted.to_string(),
         found: event.found.to_string(),
         writer: event

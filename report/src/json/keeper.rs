@@ -46,6 +46,9 @@ pub struct DriftReport {
     pub knob: String,
     /// Its attribute.
     pub attribute: String,
+    /// Which one, where a knob has several.
+    #[serde(default)]
+    pub identity: Option<String>,
     /// As it was left.
     pub want: String,
     /// As it was found.

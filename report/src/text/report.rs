@@ -408,7 +408,8 @@ fn drift_line(event: &DriftReport) -> String {
         .map_or_else(|| "somebody".to_owned(), |w| format!("{} (pid {})", w.comm, w.pid));
     let after = event.repaired_ns.map(|repaired| format!(" after {}", repaired - event.seen_ns));
     let after = after.unwrap_or_default();
-    format!("{:.3} {knob} {attribute}: {want} became {found} by {by}, {action}{after}", event.at)
+    let identity = event.identity.as_ref().map_or_else(String::new, |identity| format!(" {identity}"));
+    format!("{:.3} {knob} {attribute}{identity}: {want} became {found} by {by}, {action}{after}", event.at)
 }
 
 /// What the kernel itself counts as having happened on each CPU: every kind that happened anywhere.

@@ -3,10 +3,13 @@
 
 use std::fs::Permissions;
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
+use host::messages;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use tempfile::TempDir;
@@ -22,6 +25,10 @@ pub struct Daemon {
     running: Running,
     notifications: UnixDatagram,
     told: Vec<String>,
+    /// What it put into the store, by name.
+    stored: Vec<(String, OwnedFd)>,
+    /// The names of what it took out of it.
+    forgotten: Vec<String>,
     _socket: TempDir,
 }
 
@@ -35,9 +42,15 @@ impl Daemon {
         // Whoever the daemon runs as: systemd's own socket is open to all.
         std::fs::set_permissions(socket.path(), Permissions::from_mode(0o711)).unwrap();
         std::fs::set_permissions(&path, Permissions::from_mode(0o777)).unwrap();
-        notifications.set_read_timeout(Some(LOOK)).unwrap();
         let running = quell.spawn(&[("NOTIFY_SOCKET", &path)]);
-        Self { running, notifications, told: Vec::new(), _socket: socket }
+        Self {
+            running,
+            notifications,
+            told: Vec::new(),
+            stored: Vec::new(),
+            forgotten: Vec::new(),
+            _socket: socket,
+        }
     }
 
     /// Waits until it has told systemd that it is ready.
@@ -74,6 +87,26 @@ impl Daemon {
         std::mem::take(&mut self.told)
     }
 
+    /// Takes in every notification there is.
+    pub fn listen_all(&mut self) {
+        while self.listen() {}
+    }
+
+    /// The descriptors in its store, as far as it was listened to.
+    pub fn stored(&self) -> &[(String, OwnedFd)] {
+        &self.stored
+    }
+
+    /// What is in its store, for the next one.
+    pub fn take_stored(&mut self) -> Vec<(String, OwnedFd)> {
+        std::mem::take(&mut self.stored)
+    }
+
+    /// The names of what it took out of its store.
+    pub fn forgotten(&self) -> &[String] {
+        &self.forgotten
+    }
+
     /// Its process number.
     pub fn pid(&self) -> Pid {
         self.running.pid()
@@ -104,10 +137,17 @@ impl Daemon {
 
     /// Takes one notification, if there is one before the next look.
     fn listen(&mut self) -> bool {
+        let mut wait = [PollFd::new(self.notifications.as_fd(), PollFlags::POLLIN)];
+        let _ = poll(&mut wait, PollTimeout::try_from(LOOK).unwrap()); // interrupted is as good as too early
         let mut message = [0; 4096]; // as large as any systemd accepts
-        match self.notifications.recv(&mut message) {
-            Ok(length) => {
-                let text = String::from_utf8_lossy(&message[..length]);
+        match messages::receive(self.notifications.as_fd(), &mut message) {
+            Ok(received) => {
+                let text = String::from_utf8_lossy(&message[..received.length]);
+                let name = text.lines().find_map(|line| line.strip_prefix("FDNAME="));
+                if text.starts_with("FDSTOREREMOVE=1") {
+                    self.forgotten.extend(name.map(str::to_owned));
+                }
+                self.stored.extend(received.descriptor.map(|fd| (name.unwrap_or("stored").to_owned(), fd)));
                 self.told.extend(text.lines().map(str::to_owned));
                 true
             }
