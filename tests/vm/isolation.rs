@@ -85,7 +85,9 @@ fn more_huge_pages_than_a_small_machine_has_are_refused() {
     // One conversation: a hundred would be about the network.
     let told = guest.text(&format!(
         "for pages in {}; do
-           printf 'schema = \"quell.profile/1\"\n[knobs]\n\"mem.huge\" = {{ \"2M\" = {{ node0 = %s }} }}\n' $pages > /root/huge.toml
+           echo 'schema = \"quell.profile/1\"' > /root/huge.toml
+           echo '[knobs.\"mem.huge\".2M]' >> /root/huge.toml
+           echo \"node0 = $pages\" >> /root/huge.toml
            echo \"$pages: $(quell tune apply --profile /root/huge.toml {STATE} 2>&1) = $?\"
          done",
         asked.join(" ")
