@@ -79,8 +79,10 @@ pub fn console_tail(console: &Path) -> String {
 
 fn arguments(lab: &Lab, spec: &Spec, wiring: &Wiring) -> Vec<String> {
     let memory = spec.memory_mib;
+    // GRUB draws its menu through the video BIOS, and hangs where there is none.
+    let video = if wiring.root.is_some() { "none" } else { "std" };
     let mut line = format!(
-        "-accel tcg,thread=multi -cpu max -smp 4 -m {memory} -display none -monitor none -vga none \
+        "-accel tcg,thread=multi -cpu max -smp 4 -m {memory} -display none -monitor none -vga {video} \
          -drive file={},if=virtio,format={} \
          -netdev user,id=net,hostfwd=tcp:127.0.0.1:{}-:22,hostfwd=udp:127.0.0.1:{}-:{GUEST_UDP} \
          -device virtio-net-pci,netdev=net -device virtio-rng-pci \
