@@ -1,20 +1,24 @@
 //! The control loop: sockets, signals and the service manager, on one current-thread runtime.
 //!
-//! It has no timer of its own: between requests, signals and budget events it sleeps, so that a quiet agent wakes
-//! nobody. Start-up is one list, shut-down is that list backwards.
+//! Without a keeper to talk to and isolated CPUs to leave it has no timer of its own: between requests, signals and budget
+//! events it sleeps, so that a quiet agent wakes nobody. Start-up is one list, shut-down is that list backwards.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use config::Mistakes;
 use host::Root;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use units::CpuSet;
 
 use crate::collector::BudgetEvent;
 use crate::desk::Desk;
+use crate::facts::Used;
 use crate::keeper::Keeper;
 use crate::measuring::{Measuring, StartError};
 use crate::notify;
+use crate::placement::OCCUPIED_SHARE;
 use crate::settings::Settings;
 use crate::socket::{Answers, BindError, Bound, routes, serve};
 use crate::watchdog::Watchdog;
@@ -127,6 +131,7 @@ impl Daemon<'_> {
         let mut interrupt = on(SignalKind::interrupt())?;
         let mut hangup = on(SignalKind::hangup())?;
         let mut server = tokio::spawn(serve(listener, routes(desk.clone()), answers));
+        let mut neighbours = Neighbours::default();
         let talk = tokio::spawn(self.keeper.clone().run(desk.clone()));
         let status = status(&desk.measuring());
         tracing::info!(socket = %bound.path().display(), status, "serving");
@@ -138,6 +143,9 @@ impl Daemon<'_> {
                 _ = interrupt.recv() => break,
                 _ = hangup.recv() => self.reload(&desk)?,
                 () = measuring.bell() => tell(&measuring),
+                () = tokio::time::sleep(NEIGHBOURS_EVERY), if measuring.isolated().is_some() => {
+                    self.make_way(&desk, &mut neighbours)?;
+                }
                 ended = &mut server => {
                     let cause = match ended {
                         Ok(Err(cause)) => cause,
@@ -202,6 +210,43 @@ impl Daemon<'_> {
         }
     }
 
+    /// Leaves the isolated CPUs on which somebody has begun to spin: a probe there would be the application's noise.
+    ///
+    /// # Errors
+    /// [`Error::Lost`].
+    fn make_way(&self, desk: &Desk, neighbours: &mut Neighbours) -> Result<(), Error> {
+        let former = desk.measuring();
+        let Some(isolated) = former.isolated() else { return Ok(()) };
+        let occupied = neighbours.on(isolated);
+        if occupied.is_empty() {
+            return Ok(());
+        }
+        tracing::warn!(cpus = %occupied, "an application spins where we measure: leaving these CPUs to it");
+        let ready = match former.prepare(former.settings(), &Root::system()) {
+            Ok(ready) => ready,
+            Err(refusal) => {
+                tracing::error!("cannot leave these CPUs: {refusal}");
+                return Ok(());
+            }
+        };
+        former.stop();
+        match ready.start(self.watchdog.clone()) {
+            Ok(measuring) => {
+                self.keeper.plant(&measuring);
+                desk.switch(Arc::new(measuring));
+                notify::status(&status(&desk.measuring()));
+                Ok(())
+            }
+            Err(refusal) => match self.go_back(desk, &former, refusal) {
+                lost @ Error::Lost { .. } => Err(lost),
+                told => {
+                    tracing::error!("cannot leave these CPUs: {told}");
+                    Ok(())
+                }
+            },
+        }
+    }
+
     /// Measures by the settings of `former` again, after new ones did not start; what to tell of it.
     fn go_back(&self, desk: &Desk, former: &Measuring, refusal: StartError) -> Error {
         let again = former
@@ -216,6 +261,27 @@ impl Daemon<'_> {
             }
             Err(back) => Error::Lost { wanted: Box::new(refusal), back: Box::new(back) },
         }
+    }
+}
+
+/// Between two looks for applications on isolated CPUs that we measure. One that starts there shares its CPU with our
+/// probe, a tenth of it by default, for this long and up to twice as long.
+const NEIGHBOURS_EVERY: Duration = Duration::from_secs(5);
+
+/// Who else is on the isolated CPUs, from one look to the next.
+#[derive(Debug, Default)]
+struct Neighbours {
+    last: Option<Used>,
+}
+
+impl Neighbours {
+    /// Those of `cpus` that others used most of since the last look.
+    fn on(&mut self, cpus: &CpuSet) -> CpuSet {
+        let now = Used::read(&Root::system()).ok();
+        let before = std::mem::replace(&mut self.last, now);
+        let (Some(before), Some(now)) = (before, &self.last) else { return CpuSet::empty() };
+        let shares = now.shares_since(&before, cpus);
+        shares.into_iter().filter(|(_, share)| *share > OCCUPIED_SHARE).map(|(cpu, _)| cpu).collect()
     }
 }
 
@@ -259,6 +325,23 @@ pub fn is_default_config(path: &Path) -> bool {
 mod tests {
     use super::*;
     use crate::reporter::Wanted;
+
+    #[test]
+    fn whoever_spins_is_noticed() {
+        let cpu = host::threads::allowed_cpus().unwrap().first().unwrap();
+        let mut neighbours = Neighbours::default();
+        assert!(neighbours.on(&cpu.into()).is_empty(), "nothing to compare with yet");
+        let role = host::threads::Role {
+            name: "spinner".to_owned(),
+            cpus: cpu.into(),
+            policy: host::threads::Policy::Other,
+        };
+        let end = host::threads::monotonic_now() + units::Nanos::from_millis(300);
+        let spin = host::threads::spawn(role, move |_| while host::threads::monotonic_now() < end {});
+        spin.unwrap().join().unwrap();
+        // A thread of ours that is bound to one CPU counts as a probe while it lives; this one has ended, and is a stranger.
+        assert_eq!(neighbours.on(&cpu.into()), cpu.into());
+    }
 
     #[test]
     fn settings_that_do_not_start_leave_the_old_ones_measuring() {

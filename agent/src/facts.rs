@@ -11,7 +11,7 @@ use host::clocksource::Clocksource;
 use host::cpuinfo::CpuInfo;
 use host::cpus::Cpus;
 use host::rt::Throttling;
-use host::stat;
+use host::stat::{self, Spent};
 use host::tasks::{self, Occupant, Pid};
 use host::threads;
 use report::Missing;
@@ -112,20 +112,10 @@ fn busy_shares(
     wait: impl FnOnce(),
     gaps: &mut Vec<Missing>,
 ) -> Vec<(CpuId, f64)> {
-    let (before, ours, from) = (stat::per_cpu(root), own_time(root), threads::monotonic_now());
+    let before = Used::read(root);
     wait();
-    let (after, ours_after) = (stat::per_cpu(root), own_time(root));
-    let elapsed = threads::monotonic_now() - from;
-    let own_share = |cpu: &CpuId| {
-        let time = |times: &BTreeMap<CpuId, Nanos>| times.get(cpu).copied().unwrap_or_default();
-        (time(&ours_after) - time(&ours)).as_secs_f64() / elapsed.as_secs_f64()
-    };
-    match (before, after) {
-        (Ok(before), Ok(after)) => cpus
-            .iter()
-            .filter_map(|cpu| Some((cpu, after.get(&cpu)?.shares_since(before.get(&cpu)?)?.busy)))
-            .map(|(cpu, busy)| (cpu, (busy - own_share(&cpu)).max(0.0)))
-            .collect(),
+    match (before, Used::read(root)) {
+        (Ok(before), Ok(after)) => after.shares_since(&before, cpus),
         (Err(why), _) | (_, Err(why)) => {
             gaps.push(missing(
                 "whether an application spins on the measured CPUs",
@@ -134,6 +124,38 @@ fn busy_shares(
             ));
             Vec::new()
         }
+    }
+}
+
+/// The time that CPUs were in use until an instant, by all and by ourselves.
+#[derive(Debug)]
+pub struct Used {
+    all: BTreeMap<CpuId, Spent>,
+    ours: BTreeMap<CpuId, Nanos>,
+    at: Nanos,
+}
+
+impl Used {
+    /// As of now.
+    ///
+    /// # Errors
+    /// `/proc/stat` cannot be read.
+    pub fn read(root: &Root) -> Result<Self, host::Error> {
+        Ok(Self { all: stat::per_cpu(root)?, ours: own_time(root), at: threads::monotonic_now() })
+    }
+
+    /// How busy each of `cpus` was with others since `earlier`, 0 to 1, where it can be told.
+    #[must_use]
+    pub fn shares_since(&self, earlier: &Self, cpus: &CpuSet) -> Vec<(CpuId, f64)> {
+        let elapsed = (self.at - earlier.at).as_secs_f64();
+        let own_share = |cpu: &CpuId| {
+            let time = |used: &Self| used.ours.get(cpu).copied().unwrap_or_default();
+            (time(self) - time(earlier)).as_secs_f64() / elapsed
+        };
+        cpus.iter()
+            .filter_map(|cpu| Some((cpu, self.all.get(&cpu)?.shares_since(earlier.all.get(&cpu)?)?.busy)))
+            .map(|(cpu, busy)| (cpu, (busy - own_share(&cpu)).max(0.0)))
+            .collect()
     }
 }
 

@@ -139,6 +139,13 @@ impl Measuring {
         self.requests.try_send(request).ok().map(|()| answer)
     }
 
+    /// The measured CPUs that were to have nobody else on them, as long as nobody named them.
+    #[must_use]
+    pub fn isolated(&self) -> Option<&CpuSet> {
+        let Ground { placement, settings, .. } = &self.ground;
+        (placement.isolated && settings.cpus.is_none()).then_some(&placement.measured)
+    }
+
     /// The CPUs whose kernel events are worth reading: the measured ones, and the isolated ones that were left alone.
     #[must_use]
     pub fn traced(&self) -> CpuSet {

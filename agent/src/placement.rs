@@ -1,7 +1,8 @@
 //! Which CPUs are measured, and where the agent's own threads stay: a pure choice over what the host shows.
 //!
 //! Isolated CPUs are what a trading host is about, so they are measured when there are any, and everything else of the
-//! agent stays off them. A CPU on which somebody already spins is left alone: a probe there would be the noise. Without
+//! agent stays off them. A CPU on which somebody spins is left alone: a probe there would be the noise. Where that is so of
+//! every isolated CPU, some of the others are measured, and the kernel's events speak for the isolated ones. Without
 //! isolated CPUs the allowed ones are measured, and the report says that they also run everything else; there a
 //! spinning application is told from passing work by being bound to its CPU.
 
@@ -141,7 +142,8 @@ fn explicit(topology: &Topology, wanted: &CpuSet) -> Result<CpuSet, PlacementErr
 fn automatic(topology: &Topology) -> Result<(CpuSet, String, Vec<String>), PlacementError> {
     let (candidates, occupied) = (topology.candidates(), topology.occupied());
     let free = candidates.difference(&occupied.iter().map(|(cpu, _)| *cpu).collect());
-    if free.is_empty() {
+    let others = topology.usable().difference(&candidates);
+    if free.is_empty() && others.is_empty() {
         return Err(PlacementError::AllOccupied { candidates: Box::new(candidates) });
     }
     let left_alone = occupied
@@ -152,7 +154,12 @@ fn automatic(topology: &Topology) -> Result<(CpuSet, String, Vec<String>), Place
         })
         .collect();
     let Topology { isolated, allowed, .. } = topology;
-    let (measured, why) = if free.is_subset(isolated) {
+    let (measured, why) = if free.is_empty() {
+        let why = format!(
+            "every isolated CPU ({candidates}) has an application of its own: these run everything else"
+        );
+        (others.iter().take(SHARED_CPUS_MAX).collect(), why)
+    } else if free.is_subset(isolated) {
         (free, "isolated CPUs".to_owned())
     } else if isolated.is_empty() {
         let why = "this host has no isolated CPU: these also run everything else, and the figures include it";
@@ -197,8 +204,10 @@ mod tests {
             None,
             "measure 4,6-7 from 0-3, left alone 1",
         );
+        // A trading host at work: the agent starts all the same, and disturbs nobody.
+        check(&topology("0-3", "0-3", "3", &[(3, 1.0)]), None, "measure 0-2 from 0-2, left alone 1");
         check(
-            &topology("0-3", "0-3", "3", &[(3, 1.0)]),
+            &topology("0-3", "3", "3", &[(3, 1.0)]),
             None,
             "every CPU that could be measured (3) is busy with an application of its own; name CPUs to measure all the same \
              (--cpus, measure.cpus)",
