@@ -6,10 +6,10 @@
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::stat::lstat;
 
 /// The first descriptor behind the standard ones; fixed by the protocol.
 const FIRST: RawFd = 3;
@@ -58,7 +58,7 @@ fn announced(var: impl Fn(&str) -> Option<String>, pid: u32) -> io::Result<Vec<(
 }
 
 fn own(fd: RawFd) -> io::Result<OwnedFd> {
-    if Path::new(&format!("/proc/self/fd/{fd}")).symlink_metadata().is_err() {
+    if lstat(format!("/proc/self/fd/{fd}").as_str()).is_err() {
         let problem = format!("descriptor {fd} was announced by LISTEN_FDS and is not open");
         return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
     }

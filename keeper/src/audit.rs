@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::socket::{MsgFlags, send};
+use nix::sys::stat::fstat;
 use report::WallTime;
 use sys_tuning::{Error, StateDir};
 use units::Nanos;
@@ -145,7 +146,7 @@ fn open(dir: &StateDir) -> Result<(File, u64), Error> {
     let doing = "open the audit log";
     let missing = || Error::State { path: dir.display(NAME), doing, cause: Errno::ENOENT.into() };
     let file = dir.file(NAME, flags, doing)?.ok_or_else(missing)?;
-    let bytes = file.metadata().map_or(0, |stat| stat.len());
+    let bytes = fstat(&file).ok().and_then(|stat| u64::try_from(stat.st_size).ok()).unwrap_or(0);
     Ok((file, bytes))
 }
 

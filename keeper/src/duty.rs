@@ -86,7 +86,7 @@ pub struct Changed {
 const EVACUATE: [(Evacuate, &[&str]); 3] = [
     (Evacuate::Irqs, &["irq.default", "irq.aff"]),
     (Evacuate::Workqueues, &["iso.wq"]),
-    (Evacuate::Tasks, &["iso.cpuset2", "iso.cpuset1"]),
+    (Evacuate::Tasks, &["iso.kthreads", "iso.cpuset2", "iso.cpuset1", "iso.tasks"]),
 ];
 
 impl Duty {

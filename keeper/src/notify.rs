@@ -10,6 +10,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use units::Nanos;
 
 /// The line to the service manager, if there is one.
@@ -84,7 +85,7 @@ fn connect(address: &OsStr) -> io::Result<UnixDatagram> {
         Some(name) => socket.connect_addr(&SocketAddr::from_abstract_name(name)?)?,
         None => socket.connect(address)?,
     }
-    socket.set_nonblocking(true)?;
+    fcntl(&socket, FcntlArg::F_SETFL(OFlag::O_RDWR | OFlag::O_NONBLOCK))?;
     Ok(socket)
 }
 

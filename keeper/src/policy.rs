@@ -5,10 +5,10 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use config::{Document, Mistakes, Place, Section};
+use nix::sys::stat::{SFlag, fstat};
 use orders::Kind;
 use sys_tuning::Profile;
 use units::limits::{CHANGES_PER_HOUR_MAX, CONFIG_BYTES_MAX};
@@ -188,13 +188,14 @@ fn hold(top: &Section<'_>) -> Option<u32> {
 fn trusted(path: &Path) -> io::Result<String> {
     let refused = |problem: &str| io::Error::new(io::ErrorKind::InvalidData, problem.to_owned());
     let file = File::open(path)?;
-    let stat = file.metadata()?;
+    let stat = fstat(&file)?;
+    let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
     match () {
-        () if !stat.is_file() => return Err(refused("not a regular file")),
-        () if stat.uid() != 0 && stat.uid() != nix::unistd::geteuid().as_raw() => {
+        () if kind != SFlag::S_IFREG => return Err(refused("not a regular file")),
+        () if stat.st_uid != 0 && stat.st_uid != nix::unistd::geteuid().as_raw() => {
             return Err(refused("it does not belong to root (chown root: it)"));
         }
-        () if stat.mode() & 0o022 != 0 => {
+        () if stat.st_mode & 0o022 != 0 => {
             return Err(refused("others can write it (chmod go-w it)"));
         }
         () => {}

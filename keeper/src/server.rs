@@ -11,6 +11,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{
     AddressFamily, Backlog, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, bind, connect,
     getsockopt, listen, recv, send, sendmsg, socket, sockopt,
@@ -112,7 +113,7 @@ impl Server {
 
     fn of(listener: UnixListener, path: Option<PathBuf>) -> Self {
         // Whatever it was handed over as: a connection that is gone before it is taken must not hold the loop.
-        let _ = listener.set_nonblocking(true);
+        let _ = fcntl(&listener, FcntlArg::F_SETFL(OFlag::O_RDWR | OFlag::O_NONBLOCK));
         Self { listener, path, clients: Vec::new(), next_id: 0, paused_until: None }
     }
 

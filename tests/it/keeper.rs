@@ -1,6 +1,7 @@
 //! `quell-keeper`, the built program, on captured hosts: how it starts, ends and comes back; what it does on orders, and
 //! what it refuses, stands in the files beside this one.
 
+mod calls;
 mod orders;
 mod strangers;
 

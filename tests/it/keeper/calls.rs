@@ -1,0 +1,90 @@
+//! The system calls of a keeper as systemd starts it: how many there are, and which come before which.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use nix::sys::signal::Signal;
+use orders::{Order, Outcome, Text};
+
+use super::{Host, SWAPPINESS};
+use crate::harness::{require, until};
+
+/// Distinct calls from READY to the end, with orders, a repair, a reload: what a filter that is set when the work begins has
+/// to let through, which is how others count theirs (Firecracker's threads: 50, 31 and 27).
+const CALLS_MAX: usize = 45;
+
+/// Name and line of each call, in order. Format: `4711  openat2(3, "sys/vm", {…}, 24) = 4`   (strace(1))
+fn calls(trace: &str) -> Vec<(String, &str)> {
+    let call = |line| {
+        let rest = str::trim_start_matches(line, |c: char| c.is_ascii_digit()).trim_start();
+        let name = rest.split_once('(')?.0;
+        let is_name = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+        is_name.then(|| (name.to_owned(), line))
+    };
+    trace.lines().filter_map(call).collect()
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "a figure for whoever runs it with --nocapture")]
+fn few_calls_are_made_no_program_is_started_and_ready_comes_after_the_profile() {
+    if !(require("strace") && require("systemd-socket-activate")) {
+        return;
+    }
+    let host = Host::with("allow = ['repair', 'fence']\n");
+    host.start().stop().succeeds(); // the state directory is there, as systemd makes it
+    host.host.write(SWAPPINESS, super::ORIGINAL);
+    let trace = host.quell.folder().join("trace");
+    let socket = format!("--listen={}", host.socket().display());
+    let activate = ["systemd-socket-activate", "--seqpacket", "--fdname=keeper", "-ENOTIFY_SOCKET", &socket];
+    // Detached, so that the keeper has the process number that the socket was announced to.
+    let strace =
+        ["strace", "-D", "-f", "-qq", "-s", "64", "-e", "signal=none", "-o", trace.to_str().unwrap()];
+    let mut keeper = host.keeper().under(activate.iter().chain(&strace).copied()).start();
+    // The first connection starts it.
+    let mut client = until("somebody listens", || super::Client::connect(&host.socket()).ok());
+    assert!(matches!(client.ask(Order::Hello { version: Text::cut("0") }), Outcome::Done(_)));
+    keeper.wait_told("READY=1");
+    host.host.write(SWAPPINESS, super::ORIGINAL);
+    for order in [
+        Order::Repair { knob: Text::cut("mem.swap") },
+        Order::Reverify,
+        Order::Fence { to: 1 },
+        Order::Status,
+    ] {
+        let outcome = client.ask(order);
+        assert!(matches!(outcome, Outcome::Done(_)), "{order:?}: {outcome:?}");
+    }
+    keeper.signal(Signal::SIGHUP);
+    keeper.wait_told("READY=1");
+    keeper.stop().succeeds();
+    until("its end is traced", || fs::read_to_string(&trace).unwrap().contains("exit_group").then_some(()));
+
+    let text = fs::read_to_string(&trace).unwrap();
+    let calls = calls(&text);
+    let place = |what: &str| calls.iter().position(|(_, line)| line.contains(what));
+    let written = place("\"10\\n\"").expect("the profile is written");
+    let committed = calls[..written].iter().rposition(|(name, _)| name == "fdatasync");
+    assert!(committed.is_some(), "the originals are on disk before");
+    assert!(written < place("READY=1").unwrap(), "READY comes after the profile");
+    // What the runtime does first, behind the loader.
+    let begin = place("poll(").unwrap();
+    let ready = place("READY=1").unwrap();
+    let distinct =
+        |calls: &[(String, &str)]| calls.iter().map(|(name, _)| name.clone()).collect::<BTreeSet<_>>();
+    let (all, own, serving) = (distinct(&calls), distinct(&calls[begin..]), distinct(&calls[ready..]));
+    println!(
+        "distinct system calls: {} with the loader's, {} its own, {} from READY on",
+        all.len(),
+        own.len(),
+        serving.len()
+    );
+    for forbidden in ["execve", "execveat", "fork", "vfork"] {
+        assert!(!own.contains(forbidden), "{forbidden}");
+    }
+    assert!(!text.contains("AF_INET"), "no network");
+    assert!(
+        serving.len() > 10 && serving.len() <= CALLS_MAX,
+        "{} distinct calls: {serving:?}",
+        serving.len()
+    );
+}
