@@ -24,3 +24,4 @@ mod boot_line;
 mod boots;
 mod hold;
 mod isolation;
+mod units;
