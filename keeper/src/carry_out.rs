@@ -116,6 +116,5 @@ fn status(duty: &mut Duty, refused: u64, now: Moment) -> Status {
         changes_left: duty.ceiling.left(now.monotonic, duty.policy.changes_per_hour_max),
         fit: held.unfit.is_none(),
         reason: Text::cut(held.unfit.as_deref().unwrap_or_default()),
-        ..Status::default()
     }
 }

@@ -209,7 +209,7 @@ fn no_more_than_the_hour_allows() {
     kept.put(SWAPPINESS, "33");
     assert_eq!(kept.deeds(60_000), [Deed::Failed]);
     assert_eq!(kept.get(SWAPPINESS), "33\n");
-    assert_eq!(kept.deeds(3600_000), [Deed::Repaired]);
+    assert_eq!(kept.deeds(3_600_000), [Deed::Repaired]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! what it refuses, stands in the files beside this one.
 
 mod calls;
+mod hold;
 mod orders;
 mod strangers;
 

@@ -108,9 +108,9 @@ fn hold(arguments: &Arguments) -> Result<(), Failure> {
         true => format!("holds {micros} us; somebody else holds {in_force} us, which is in force"),
         false => format!("holds {micros} us, which is in force"),
     };
+    let _ = writeln!(io::stderr(), "quell-hold: {status}"); // the journal may be away; the request holds
     notify.status(&status);
     notify.ready();
-    let _ = writeln!(io::stderr(), "quell-hold: {status}"); // the journal may be away; the request holds
     ends.wait().map_err(|errno| failed(format!("cannot wait: {errno}")))?;
     notify.stopping();
     Ok(())

@@ -25,7 +25,6 @@ fn calls(trace: &str) -> Vec<(String, &str)> {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "a figure for whoever runs it with --nocapture")]
 fn few_calls_are_made_no_program_is_started_and_ready_comes_after_the_profile() {
     if !(require("strace") && require("systemd-socket-activate")) {
         return;

@@ -36,6 +36,13 @@ fn answered(host: &Host, wrapper: &[&str], order: Order) -> usize {
     String::from_utf8(output.stdout).unwrap().parse().unwrap_or(0)
 }
 
+/// Whether a message can be sent as somebody else.
+#[track_caller]
+fn may_be_others() -> bool {
+    let is_here = require("perl");
+    is_here && require_root()
+}
+
 const REPAIR: &str = "allow = ['repair']\n";
 
 fn repair() -> Order {
@@ -44,7 +51,7 @@ fn repair() -> Order {
 
 #[test]
 fn another_user_is_refused_and_written_down() {
-    if !(require_root() && require("setpriv") && require("perl")) {
+    if !(require("setpriv") && may_be_others()) {
         return;
     }
     let host = Host::with(REPAIR);
@@ -64,7 +71,7 @@ fn another_user_is_refused_and_written_down() {
 
 #[test]
 fn the_root_of_a_container_is_a_stranger() {
-    if !(require_root() && require("unshare") && require("perl")) {
+    if !(require("unshare") && may_be_others()) {
         return;
     }
     let host = Host::with(REPAIR);
