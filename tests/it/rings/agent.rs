@@ -4,11 +4,12 @@ use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
+use host::threads::{self, Policy, Role, monotonic_now};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::Signal;
 use orders::{Addressed, Answer, Deed, DriftEvent, Order, Outcome, Ring, Text, Writer};
 use report::{FitnessState, Report, RingReport};
-use units::CpuId;
+use units::{CpuId, Nanos};
 
 use super::fake::{Fake, Reply, answer, status, well};
 use crate::harness::{Agent, NOBODY, Quell, process, require_root, until};
@@ -86,6 +87,37 @@ fn kernel_events_are_read_and_survive_agent_and_keeper() {
     let before = switches(&second.report().rings[0]);
     until("events come all the same", || (switches(&second.report().rings[0]) > before + 100).then_some(()));
     second.stop().succeeds();
+}
+
+#[test]
+fn a_stall_is_put_down_to_the_thread_that_had_the_cpu() {
+    if !require_root() {
+        return;
+    }
+    let quell = Quell::new();
+    let path = quell.folder().join("keeper.sock");
+    let _keeper = Fake::honest(&path);
+    let agent = Agent::of(&quell, &config(&path));
+    ring_of(&agent);
+    let role = Role { name: "thief".to_owned(), cpus: CpuId(0).into(), policy: Policy::Fifo(50) };
+    let taking = threads::spawn(role, |placement| {
+        assert_eq!((placement.cpus_refused, placement.policy_refused), (None, None));
+        let end = monotonic_now() + Nanos::from_millis(21);
+        while monotonic_now() < end {
+            std::hint::spin_loop();
+        }
+        nix::unistd::gettid()
+    });
+    let thief = taking.unwrap().join().unwrap();
+    let who = format!("thief (pid {thief})");
+    let stall = until("the stall is found", || {
+        let stalls = agent.report().stalls;
+        stalls.into_iter().find(|stall| stall.cause.who.as_deref() == Some(who.as_str()))
+    });
+    println!("{stall:?}");
+    assert_eq!((stall.cpu, stall.cause.kind.as_str()), (CpuId(0), "task"));
+    assert!(stall.duration >= Nanos::from_millis(19), "{stall:?}");
+    assert!(stall.cause.evidence.unwrap().contains("kernel events, clocks within"));
 }
 
 #[test]
