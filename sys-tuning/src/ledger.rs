@@ -366,7 +366,10 @@ impl Ledger {
                 // Nothing of it is in effect in this boot yet; it would be once somebody holds the host to it.
                 None => self.standing().map(|asked| asked.id).into_iter().collect(),
             },
-            RollbackTo::Baseline => all.into_iter().chain(self.asked.iter().map(|asked| asked.id)).collect(),
+            RollbackTo::Baseline => {
+                let asked: BTreeSet<u64> = self.asked.iter().map(|asked| asked.id).collect();
+                all.union(&asked).copied().collect()
+            }
             RollbackTo::Id(id) if self.transactions.iter().any(|known| known.begin.id == id) => {
                 all.into_iter().filter(|other| *other > id).collect()
             }

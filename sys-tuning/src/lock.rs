@@ -6,22 +6,47 @@
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, Write};
 
+use host::threads::{monotonic_now, sleep_until};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag};
+
+use units::Nanos;
 
 use crate::Error;
 use crate::state::StateDir;
 
 const NAME: &str = "lock";
+/// Attempts before it is told that somebody else has it: a repair takes about a millisecond.
+const ATTEMPTS: usize = 20;
+const PAUSE: Nanos = Nanos::from_millis(5);
 
 /// The held lock.
 pub(crate) struct Lock {
-    _file: Flock<File>,
+    file: Flock<File>,
 }
 
 impl Lock {
     /// Takes the lock, or says who has it.
     pub fn take(dir: &StateDir) -> Result<Self, Error> {
+        let mut attempts = 1;
+        let mut lock = loop {
+            match Self::take_unnamed(dir) {
+                // The keeper has it for a moment when it looks, or puts a value back.
+                Err(Error::Busy { .. }) if attempts < ATTEMPTS => {
+                    attempts += 1;
+                    sleep_until(monotonic_now() + PAUSE);
+                }
+                other => break other?,
+            }
+        };
+        // Only for the message of whoever comes second.
+        let file = &mut *lock.file;
+        let _ = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
+        Ok(lock)
+    }
+
+    /// The same without a word about who has it: for what is over at once, and must not write to a disk each time.
+    pub fn take_unnamed(dir: &StateDir) -> Result<Self, Error> {
         let doing = "open the lock";
         let file = match dir.file(NAME, OFlag::O_RDWR | OFlag::O_CREAT, doing) {
             // On a file system that has become read-only a host must still find back to its originals.
@@ -32,11 +57,7 @@ impl Lock {
         };
         let file = file?.ok_or_else(|| Error::state(dir.display(NAME), doing, Errno::ENOENT))?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(mut file) => {
-                // Only for the message of whoever comes second.
-                let _ = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
-                Ok(Self { _file: file })
-            }
+            Ok(file) => Ok(Self { file }),
             Err((file, Errno::EWOULDBLOCK)) => Err(busy(dir, file)),
             Err((_, errno)) => Err(Error::state(dir.display(NAME), "take the lock", errno)),
         }

@@ -188,7 +188,7 @@ impl Holder {
         if self.dir.is_none() {
             self.dir = StateDir::open(&self.engine.state_dir)?;
         }
-        match self.dir.as_ref().map(Lock::take) {
+        match self.dir.as_ref().map(Lock::take_unnamed) {
             Some(Err(Error::Busy { .. })) => Ok(true),
             Some(Err(error)) => Err(error),
             Some(Ok(_)) | None => Ok(false),
@@ -259,7 +259,7 @@ impl Holder {
     pub fn repair(&self, which: &[usize]) -> Result<Option<Repairs>, Error> {
         let began = monotonic_now();
         let Some(dir) = &self.dir else { return Ok(None) };
-        let lock = std::sync::Arc::new(Lock::take(dir)?);
+        let lock = std::sync::Arc::new(Lock::take_unnamed(dir)?);
         if self.stamp != Some(self.journal_stamp()) {
             return Ok(None);
         }
