@@ -72,6 +72,8 @@ pub(crate) enum Form {
         start_ticks: u64,
         /// CPUs beyond these do not count in a comparison: a call does not set them.
         online: Box<CpuSet>,
+        /// Whether it is one of the kernel's own, whose CPUs the kernel sets anew when partitions come and go.
+        is_kernel: bool,
     },
     /// The threads that reach over a fence: never written, watched.
     Strays(Box<Fence>),
@@ -331,6 +333,11 @@ impl Cell {
         matches!(self.form, Form::Strays(_) | Form::QueuesBeyond { .. })
     }
 
+    /// Whether the kernel sets it anew by itself: what stands there later says nothing about who set it.
+    pub fn is_reset_by_kernel(&self) -> bool {
+        matches!(self.form, Form::Affinity { is_kernel: true, .. })
+    }
+
     /// Whether this is a thread's: threads end, and that is no trouble.
     pub fn is_affinity(&self) -> bool {
         matches!(self.form, Form::Affinity { .. })
@@ -515,7 +522,10 @@ mod tests {
 
     fn thread() -> Cell {
         let online = Box::new("0-3".parse().unwrap());
-        Cell::plain("/proc/7/task/7/status", Form::Affinity { tid: Pid(7), start_ticks: 42, online })
+        Cell::plain(
+            "/proc/7/task/7/status",
+            Form::Affinity { tid: Pid(7), start_ticks: 42, online, is_kernel: false },
+        )
     }
 
     #[track_caller]

@@ -113,6 +113,11 @@ impl Draft {
         }
     }
 
+    /// Has one cell of several remembered that the kernel will change by itself.
+    pub fn remember(&mut self, scope: &Scope<'_>, wanted: &Wanted, attribute: &str, identity: &str) {
+        self.add(scope, wanted.knob, attribute, identity, None);
+    }
+
     fn add(
         &mut self,
         scope: &Scope<'_>,

@@ -102,6 +102,8 @@ impl Engine {
         };
         match want {
             Some(want) if cell.satisfies(&have, want) => None,
+            // That none reaches over the fence is watched as a rule.
+            Some(_) if cell.is_reset_by_kernel() => None,
             // Threads end; whoever has the number now is none of ours.
             _ if cell.is_affinity() && have == ABSENT => None,
             Some(want) => {

@@ -90,7 +90,7 @@ impl Fence {
 
 /// The thread of an interrupt goes where its interrupt goes, when that next fires: it is no matter of its own.
 // Format: "irq/24-virtio0-rx"   (kernel/irq/manage.c, setup_irq_thread)
-fn follows_an_interrupt(runner: &Runner) -> bool {
+pub(crate) fn follows_an_interrupt(runner: &Runner) -> bool {
     runner.stat.is_kernel && runner.stat.name.starts_with("irq/")
 }
 

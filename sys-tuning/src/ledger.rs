@@ -159,17 +159,18 @@ impl Ledger {
             return;
         };
         let end = transaction.end.as_ref();
+        let stands = transaction.stands();
         for (index, entry) in transaction.begin.changes.iter().enumerate() {
             let result = end.and_then(|end| end.results.get(index));
             if let Some(result) = result.filter(|result| result.refused_for_good && is_this_boot) {
                 self.refused.insert(entry.target.clone(), result.reason.clone());
             }
             match transaction.begin.what {
-                What::Apply => self.changed(transaction.begin.id, entry, result),
+                What::Apply => self.changed(transaction.begin.id, entry, result, stands),
                 // Undone with the apply it belongs to.
                 What::Repair => {
                     let id = transaction.begin.extends.unwrap_or(transaction.begin.id);
-                    self.changed(id, entry, result);
+                    self.changed(id, entry, result, stands);
                 }
                 What::Rollback => self.restored(&transaction.begin.undoes, entry, result),
             }
@@ -260,9 +261,12 @@ impl Ledger {
     }
 
     /// A cell was to be changed.
-    fn changed(&mut self, id: u64, entry: &Entry, result: Option<&EntryResult>) {
+    fn changed(&mut self, id: u64, entry: &Entry, result: Option<&EntryResult>, stands: bool) {
         let now = result.and_then(|result| result.now.as_ref());
-        if now == Some(&entry.from) {
+        // One of several that the kernel left alone on the way there it may change on the way back, and nobody looks for
+        // it then as for the knob's own side effects.
+        let may_change_yet = entry.to.is_none() && !entry.target.identity.is_empty() && stands;
+        if now == Some(&entry.from) && !may_change_yet {
             return; // as it was, and whoever's it was
         }
         let sequence = self.sequence;

@@ -243,6 +243,7 @@ impl Holder {
                 Look::Drifted(Reading::Absent.text().to_owned())
             }
             Ok(Reading::Absent) => Look::Gone,
+            Ok(_) if cell.is_reset_by_kernel() => Look::Held, // its fence is watched as a rule
             Ok(reading) if cell.satisfies(reading.text(), &line.want) => Look::Held,
             Ok(reading) => Look::Drifted(reading.text().to_owned()),
             Err(error) if error.is_absent() => Look::Gone,

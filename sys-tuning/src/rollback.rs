@@ -328,7 +328,8 @@ fn weigh(
     force: bool,
 ) -> Decision {
     // The original's value with other bytes, in a plain file, is a write of ours that was interrupted.
-    let is_ours = force || reading.text() == undo.to || undo.line.is_ours(&cell, reading);
+    let is_anybodys = cell.is_reset_by_kernel();
+    let is_ours = force || is_anybodys || reading.text() == undo.to || undo.line.is_ours(&cell, reading);
     let entry = Entry {
         target: undo.target.clone(),
         path: cell.path.clone(),
@@ -338,7 +339,7 @@ fn weigh(
     };
     let side_effect = undo.line.is_side_effect;
     // A side effect may be undone now and come back when its neighbour is written, so it is looked at again then.
-    if !side_effect && is_settled(root, undo, reading) {
+    if !side_effect && !is_anybodys && is_settled(root, undo, reading) {
         return Decision::Settled(entry);
     }
     if *reading == Reading::Absent && !(cell.form == Form::Directory || undo.to == ABSENT) {
@@ -356,7 +357,11 @@ fn weigh(
     if undo.to == ABSENT && cell.lives_in.is_some() {
         return Decision::GoesWithGroup { cell, entry };
     }
-    let expected = if side_effect { Expected::Anything } else { Expected::Value(reading.text().to_owned()) };
+    let expected = if side_effect || is_anybodys {
+        Expected::Anything
+    } else {
+        Expected::Value(reading.text().to_owned())
+    };
     Decision::Restore(item(knob, cell, entry, expected, Some(undo.raw.clone())))
 }
 

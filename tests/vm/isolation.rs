@@ -5,13 +5,14 @@ use serde_json::Value;
 use crate::harness::{Guest, Kernel, Lab, Output, Spec};
 
 /// Everything isolation may change, a line each. Left out: this conversation's own processes, workers that come and go by
-/// themselves, and khugepaged, which ends and starts with transparent huge pages.
+/// themselves, the threads of interrupts, which follow these when they next fire, and khugepaged, which ends and starts
+/// with transparent huge pages.
 const SNAPSHOT: &str = r#"
 for t in /proc/[0-9]*/task/[0-9]*; do
   [ -r $t/status ] || continue
   name=$(sed -n 's/^Name:\t//p' $t/status 2>/dev/null)
   cpus=$(sed -n 's/^Cpus_allowed_list:\t//p' $t/status 2>/dev/null)
-  case "$name" in ''|sshd*|sh|bash|sed|sort|cat|kworker*|khugepaged|systemd-*|'(sd-pam)') continue;; esac
+  case "$name" in ''|sshd*|sh|bash|sed|sort|cat|kworker*|irq/*|khugepaged|systemd-*|'('*) continue;; esac
   echo "task ${t##*/} $name $cpus"
 done | sort
 for f in /sys/devices/virtual/workqueue/cpumask* /sys/devices/virtual/workqueue/*/cpumask /proc/irq/*/smp_affinity_list \

@@ -8,13 +8,17 @@
 //! asks for it; drift shows either. Give such a slice `AllowedCPUs=` in its unit, or use a group systemd does not know.
 //! Source: Documentation/admin-guide/cgroup-v2.rst, "Cpuset Interface Files".
 
+use host::affinity::Runner;
 use host::cgroups::{Hierarchy, Version};
 use units::CpuSet;
+use units::limits::TASKS_MOVED_MAX;
 
 use super::cpuset1::{GROUP, group_dir};
+use super::tasks::{identity, thread};
 use crate::cell::{Cell, Effect, Form, PRESENT};
 use crate::draft::{Draft, Scope};
 use crate::facts::Facts;
+use crate::fence::{Of, follows_an_interrupt};
 use crate::profile::Wanted;
 use crate::registry::{Absence, Attribute, Blast, Group, Kind, Knob, Needs, Topic, When};
 
@@ -47,9 +51,10 @@ pub(crate) static KNOB: Knob = Knob {
         "/sys/fs/cgroup/{group}/cpuset.cpus",
         "/sys/fs/cgroup/{group}/cpuset.cpus.exclusive",
         "/sys/fs/cgroup/{group}/cpuset.cpus.partition",
+        "/proc/{tid}/task/{tid}/status",
     ],
     side_effects: &[],
-    reads: &[Topic::Cpus, Topic::Cgroups],
+    reads: &[Topic::Cpus, Topic::Cgroups, Topic::Tasks],
     wish,
     locate,
 };
@@ -81,7 +86,20 @@ fn wish(scope: &Scope<'_>, wanted: &Wanted, draft: &mut Draft) {
     if group.contains('/') && partition != "member" {
         wish_exclusive(scope, wanted, draft, &group, &cpus);
     }
+    remember_kernel_threads(scope, wanted, draft);
     draft.wish(scope, wanted, "partition", &group, partition);
+}
+
+/// Before Linux 7.0 a partition that comes or goes gives every kernel thread that is not tied all CPUs it leaves, those of
+/// the threads too that had been given fewer, by the kernel or by somebody.
+fn remember_kernel_threads(scope: &Scope<'_>, wanted: &Wanted, draft: &mut Draft) {
+    let had_fewer =
+        |runner: &&Runner| !scope.roles.online.is_subset(&runner.allowed) && runner.stat.is_kernel;
+    let is_free = |runner: &&Runner| !runner.stat.is_bound && !follows_an_interrupt(runner);
+    let threads = scope.facts.reaching.runners.iter().filter(had_fewer).filter(is_free);
+    for runner in threads.take(TASKS_MOVED_MAX) {
+        draft.remember(scope, wanted, "kthread", &identity(runner));
+    }
 }
 
 /// CPUs reach a remote partition only through groups that hold them exclusively.
@@ -95,6 +113,9 @@ fn above(group: &str) -> impl Iterator<Item = &str> {
 }
 
 fn locate(facts: &Facts, attribute: &str, identity: &str) -> Option<Cell> {
+    if attribute == "kthread" {
+        return thread(facts, Of::Kernel, identity);
+    }
     let hierarchy = facts.cpuset_hierarchy(Version::V2)?;
     if attribute == "controller" {
         return controller(hierarchy, identity);

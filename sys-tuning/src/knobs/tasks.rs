@@ -122,24 +122,28 @@ fn tell_what_is_beyond(scope: &Scope<'_>, wanted: &Wanted, draft: &mut Draft, st
 
 /// A thread within this boot.
 // Format: "4711@191320": its number and when it started, in ticks of 10 ms since boot
-fn identity(runner: &Runner) -> String {
+pub(super) fn identity(runner: &Runner) -> String {
     format!("{}@{}", runner.stat.tid, runner.stat.start_ticks)
 }
 
 pub(super) fn locate(facts: &Facts, of: Of, attribute: &str, identity: &str) -> Option<Cell> {
     match attribute {
-        "cpus" => {
-            let (tid, start_ticks) = identity.split_once('@')?;
-            let (tid, start_ticks) = (Pid(tid.parse().ok()?), start_ticks.parse().ok()?);
-            let form = Form::Affinity { tid, start_ticks, online: facts.online().into() };
-            Some(Cell::plain(format!("{}/status", host::affinity::dir(tid)), form))
-        }
+        "cpus" => thread(facts, of, identity),
         "strays" => {
             let fence = fence::parse(of, identity).ok()?;
             Some(Cell::plain("/proc", Form::Strays(fence.into())))
         }
         _ => None,
     }
+}
+
+/// The CPUs of the thread that is called so.
+pub(super) fn thread(facts: &Facts, of: Of, identity: &str) -> Option<Cell> {
+    let (tid, start_ticks) = identity.split_once('@')?;
+    let (tid, start_ticks) = (Pid(tid.parse().ok()?), start_ticks.parse().ok()?);
+    let (online, is_kernel) = (facts.online().into(), of == Of::Kernel);
+    let form = Form::Affinity { tid, start_ticks, online, is_kernel };
+    Some(Cell::plain(format!("{}/status", host::affinity::dir(tid)), form))
 }
 
 #[cfg(test)]
