@@ -36,8 +36,7 @@ impl BootLog {
     }
 
     /// The arguments that no part of the kernel knew, as it lists them before it starts the first process.
-    // Format: "Unknown kernel command line parameters \"BOOT_IMAGE=/vmlinuz nohz_full=1-3\", will be passed to user space."
-    //         (init/main.c)
+    // Format: "Unknown kernel command line parameters \"nohz_full=1-3\", will be passed to user space."   (init/main.c)
     #[must_use]
     pub fn unknown_arguments(&self) -> Vec<&str> {
         let listed = self.lines.iter().filter_map(|line| {
@@ -81,7 +80,8 @@ mod tests {
     const MISMATCH: &str = "5,0,0,-;Linux version 6.12.95+deb12-amd64\n\
         6,1,0,-;Command line: root=/dev/vda isolcpus=nohz,domain,2-3 nohz_full=1-3\n\
         4,58,0,-;Housekeeping: nohz_full= must match isolcpus=\n\
-        5,61,0,-;Unknown kernel command line parameters \"BOOT_IMAGE=/vmlinuz nohz_full=1-3\", will be passed to user space.\n\
+        5,61,0,-;Unknown kernel command line parameters \"BOOT_IMAGE=/vmlinuz nohz_full=1-3\", will be passed to user \
+        space.\n\
         12,300,2000000,-;systemd[1]: Housekeeping: nothing of the kernel's\n \
         SUBSYSTEM=cpu\n";
 

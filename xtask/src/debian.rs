@@ -42,6 +42,12 @@ pub const PACKAGES: &[Package] = &[
         programs: &["grub-editenv", "grub-script-check"],
         reason: "reads and writes the boot line's blocks as GRUB does, and judges our script",
     },
+    Package {
+        name: "grub-emu",
+        programs: &["grub-emu"],
+        reason: "boots from a disk's blocks as far as the kernel",
+    },
+    Package { name: "bsdutils", programs: &["script"], reason: "gives GRUB the terminal it wants" },
     Package { name: "bash", programs: &["bash"], reason: "runs the GRUB script on files" },
     Package { name: "perl-base", programs: &["perl"], reason: "connects to the keeper as somebody else" },
     Package { name: "strace", programs: &["strace"], reason: "kills a run at each of its system calls" },
@@ -65,7 +71,11 @@ pub const PACKAGES: &[Package] = &[
         programs: &["debootstrap"],
         reason: "builds the VM lab's root file system",
     },
-    Package { name: "e2fsprogs", programs: &["mke2fs"], reason: "makes the VM lab's disks" },
+    Package {
+        name: "e2fsprogs",
+        programs: &["mke2fs", "debugfs"],
+        reason: "makes the VM lab's disks and the one that GRUB boots from, and looks into it",
+    },
     Package {
         name: "fdisk",
         programs: &["sfdisk"],

@@ -241,3 +241,83 @@ fn the_script_boots_no_pair_that_does_not_match() {
     fs::write(blocks(&tuned).join("good.env"), [0x7f; 1024]).unwrap();
     assert_eq!(boots(&tuned, "save"), "", "the machine boots without arguments, and it boots");
 }
+
+/// What GRUB itself, run as a program, boots from a disk with these blocks; the disk stays for the next time.
+struct Disk {
+    folder: tempfile::TempDir,
+}
+
+impl Disk {
+    fn new(tuned: &Tuned) -> Self {
+        let disk = Self { folder: tempfile::tempdir().unwrap() };
+        let grub = tuned.host.path().join("boot/grub");
+        // Then it tells what it would boot: in a block, because it has no other way out.
+        let told = grub.join("told.env");
+        assert!(Command::new("grub-editenv").arg(&told).arg("create").status().unwrap().success());
+        fs::write(
+            grub.join("grub.cfg"),
+            format!("{}save_env --file $prefix/told.env quell_args\nexit\n", snippet()),
+        )
+        .unwrap();
+        fs::write(disk.at("device.map"), format!("(hd0) {}\n", disk.at("disk").display())).unwrap();
+        fs::File::create(disk.at("disk")).unwrap().set_len(16 << 20).unwrap();
+        let tree = tuned.host.path().join("boot");
+        let made = Command::new("mke2fs")
+            .args(["-q", "-F", "-t", "ext4", "-d"])
+            .arg(tree)
+            .arg(disk.at("disk"))
+            .status();
+        assert!(made.unwrap().success());
+        disk
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn boots(&self) -> String {
+        let grub = format!("grub-emu -m {} -r hd0 -d /grub", self.at("device.map").display());
+        let ran = Command::new("script")
+            .args(["-qec", &grub, "/dev/null"])
+            .env("TERM", "vt100")
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap();
+        assert!(ran.status.success(), "{ran:?}");
+        let told = self.at("told.env");
+        let dump = format!("dump /grub/told.env {}", told.display());
+        assert!(
+            Command::new("debugfs")
+                .args(["-R", &dump])
+                .arg(self.at("disk"))
+                .output()
+                .unwrap()
+                .status
+                .success()
+        );
+        let line = listed(&told);
+        line.trim_end().strip_prefix("quell_args=").unwrap_or_else(|| panic!("{line:?}")).to_owned()
+    }
+}
+
+#[test]
+fn grub_itself_tries_a_line_once() {
+    if !(require("grub-emu") && require("grub-editenv") && require("script")) {
+        return;
+    }
+    if !(require("mke2fs") && require("debugfs")) {
+        return;
+    }
+    let tuned = bootable();
+    tuned.apply(QUIET).exits(Exit::NeedsReboot);
+    let before = fs::read(blocks(&tuned).join("trial.env")).unwrap();
+    let disk = Disk::new(&tuned);
+    let tried = disk.boots();
+    assert!(tried.starts_with(QUIET_LINE) && tried.ends_with(" panic=10"), "{tried}");
+    assert_eq!(disk.boots(), "", "once: it was forgotten on the disk");
+    // The new armed block beside an old trial, as after a power cut.
+    tuned.host.write("/boot/grub/grub.cfg", MENU);
+    tuned.apply("'iso.skew' = { enabled = true }").exits(Exit::NeedsReboot);
+    fs::write(blocks(&tuned).join("trial.env"), before).unwrap();
+    assert_eq!(Disk::new(&tuned).boots(), "");
+}
