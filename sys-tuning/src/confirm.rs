@@ -45,8 +45,8 @@ impl Engine {
         Ok(trial(&book))
     }
 
-    /// Keeps what waits to be confirmed, for good when this returns; `id` names it, so that nobody keeps what he has not seen.
-    /// `now` is CLOCK_BOOTTIME. The answer is the transaction.
+    /// Keeps what waits to be confirmed, for good when this returns; `id` names it, so that nobody keeps what he has not
+    /// seen. `now` is CLOCK_BOOTTIME. The answer is the transaction.
     ///
     /// # Errors
     /// [`Error::Refused`] when nothing waits, another transaction does, or its time is over; [`Error::Busy`],
@@ -68,8 +68,8 @@ impl Engine {
         Ok(trial.id)
     }
 
-    /// Undoes the apply whose time to be confirmed is over; `None` when there is none. `now` is CLOCK_BOOTTIME, `at` the wall
-    /// clock for the history.
+    /// Undoes the apply whose time to be confirmed is over; `None` when there is none. `now` is CLOCK_BOOTTIME, `at` the
+    /// wall clock for the history.
     ///
     /// # Errors
     /// As [`Engine::rollback`]. [`Error::Busy`] means: look again soon.

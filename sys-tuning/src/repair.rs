@@ -128,8 +128,8 @@ impl Holder {
     /// Reads anew when somebody changed the journal since; whether that was so.
     ///
     /// # Errors
-    /// [`Error::Permission`], [`Error::Integrity`], [`Error::State`], [`Error::Host`]: then nothing is held, and the next call
-    /// tries again.
+    /// [`Error::Permission`], [`Error::Integrity`], [`Error::State`], [`Error::Host`]: then nothing is held, and the next
+    /// call tries again.
     pub fn refresh(&mut self) -> Result<bool, Error> {
         if self.dir.is_none() {
             self.dir = StateDir::open(&self.engine.state_dir)?;
@@ -251,8 +251,8 @@ impl Holder {
         }
     }
 
-    /// Puts the lines `which` back to what is wanted, as far as they drifted, and reads them back. `None` when somebody changed
-    /// the journal since the last [`Holder::refresh`]: what is wanted may be something else now.
+    /// Puts the lines `which` back to what is wanted, as far as they drifted, and reads them back. `None` when somebody
+    /// changed the journal since the last [`Holder::refresh`]: what is wanted may be something else now.
     ///
     /// # Errors
     /// [`Error::Busy`] while another quell tunes this machine: what it does is no drift, look again afterwards.
