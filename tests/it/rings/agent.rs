@@ -7,6 +7,7 @@ use std::path::Path;
 use host::threads::{self, Policy, Role, monotonic_now};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use orders::{Addressed, Answer, Deed, DriftEvent, Order, Outcome, Ring, Text, Writer};
 use report::{FitnessState, Report, RingReport};
 use units::{CpuId, Nanos};
@@ -99,7 +100,22 @@ fn a_stall_is_put_down_to_the_thread_that_had_the_cpu() {
     let _keeper = Fake::honest(&path);
     let agent = Agent::of(&quell, &config(&path));
     ring_of(&agent);
-    let role = Role { name: "thief".to_owned(), cpus: CpuId(0).into(), policy: Policy::Fifo(50) };
+    // On a loaded machine others may have the CPU before and after, so that the thief has no more than half of the whole
+    // stall; then nobody is named, and it is done again.
+    let stall = until("the stall is found", || {
+        let who = format!("thief (pid {})", take(CpuId(0)));
+        let stalls = agent.report().stalls;
+        stalls.into_iter().find(|stall| stall.cause.who.as_deref() == Some(who.as_str()))
+    });
+    println!("{stall:?}");
+    assert_eq!((stall.cpu, stall.cause.kind.as_str()), (CpuId(0), "task"));
+    assert!(stall.duration >= Nanos::from_millis(19), "{stall:?}");
+    assert!(stall.cause.evidence.unwrap().contains("kernel events, clocks within"));
+}
+
+/// Keeps `cpu` busy for 21 ms at a real-time priority; by which thread.
+fn take(cpu: CpuId) -> Pid {
+    let role = Role { name: "thief".to_owned(), cpus: cpu.into(), policy: Policy::Fifo(50) };
     let taking = threads::spawn(role, |placement| {
         assert_eq!((placement.cpus_refused, placement.policy_refused), (None, None));
         let end = monotonic_now() + Nanos::from_millis(21);
@@ -108,16 +124,7 @@ fn a_stall_is_put_down_to_the_thread_that_had_the_cpu() {
         }
         nix::unistd::gettid()
     });
-    let thief = taking.unwrap().join().unwrap();
-    let who = format!("thief (pid {thief})");
-    let stall = until("the stall is found", || {
-        let stalls = agent.report().stalls;
-        stalls.into_iter().find(|stall| stall.cause.who.as_deref() == Some(who.as_str()))
-    });
-    println!("{stall:?}");
-    assert_eq!((stall.cpu, stall.cause.kind.as_str()), (CpuId(0), "task"));
-    assert!(stall.duration >= Nanos::from_millis(19), "{stall:?}");
-    assert!(stall.cause.evidence.unwrap().contains("kernel events, clocks within"));
+    taking.unwrap().join().unwrap()
 }
 
 #[test]
