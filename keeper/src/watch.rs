@@ -240,7 +240,31 @@ impl Watch {
         for drift in &mut drifts {
             drift.writer = told.writers.remove(&drift.line);
         }
+        let (broken, drifts) = drifts.into_iter().partition(|drift: &Drift| holder.is_rule(drift.line));
+        self.keep_rules(broken, now, duty)?;
         self.act(drifts, &rules, now, duty)
+    }
+
+    /// Threads and queues that came since are brought to what the profile wants of their kind, and remembered for the way
+    /// back: an apply of its own, within the hour's changes.
+    fn keep_rules(&mut self, broken: Vec<Drift>, now: Moment, duty: &mut Duty) -> Result<(), Error> {
+        let left = duty.ceiling.left(now.monotonic, duty.policy.changes_per_hour_max);
+        let Some(holder) = self.holder.as_ref().filter(|_| !broken.is_empty()) else { return Ok(()) };
+        let may_repair = duty.policy.repair && duty.held.wish.is_some();
+        if may_repair && left > 0 {
+            duty.complete(now)?;
+        }
+        let kept_at = monotonic_now();
+        for drift in broken {
+            let (deed, at, reason) = match holder.look(drift.line) {
+                _ if !may_repair => (Deed::Observed, None, None),
+                Look::Held => (Deed::Repaired, Some(kept_at), None),
+                _ if left == 0 => (Deed::Failed, None, Some("no change is left of this hour's")),
+                _ => (Deed::Failed, None, Some("not all that came could be changed")),
+            };
+            tell(&mut self.cells, holder, &drift, deed, reason, at, now, duty);
+        }
+        Ok(())
     }
 
     fn act(&mut self, drifts: Vec<Drift>, rules: &Rules, now: Moment, duty: &mut Duty) -> Result<(), Error> {

@@ -207,6 +207,13 @@ impl Holder {
         self.lines.is_empty()
     }
 
+    /// Whether the line `index` is a rule over things that come and go: it is kept by [`Engine::complete`], which journals
+    /// the originals of what came, and not by [`Holder::repair`].
+    #[must_use]
+    pub fn is_rule(&self, index: usize) -> bool {
+        self.lines[index].cell.as_ref().is_some_and(Cell::is_rule)
+    }
+
     /// Which cell the line `index` is.
     #[must_use]
     pub fn target(&self, index: usize) -> &Target {

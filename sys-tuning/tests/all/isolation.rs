@@ -11,7 +11,8 @@ use std::sync::Arc;
 use host::tasks::Pid;
 use host::{Root, affinity};
 use sys_tuning::{
-    Agreement, ApplyOptions, Engine, Outcome, Profile, RollbackOptions, RollbackTo, Status, Verified,
+    Agreement, ApplyOptions, Engine, Outcome, Profile, RollbackOptions, RollbackTo, Standing, Status,
+    Verified,
 };
 use units::CpuSet;
 
@@ -206,6 +207,13 @@ fn threads_of_others_leave_and_come_back() {
     assert_eq!(bench.apply(), [to(&late, "0")]);
     assert_eq!(bench.drifted(), [""; 0]);
 
+    // Whoever watches brings those that came since in line, and the way back knows them.
+    let later = Idler::on("0-1");
+    let Standing::Profile(standing) = bench.engine().standing().unwrap() else { panic!("nothing stands") };
+    let completed = bench.engine().complete(&standing, 0).unwrap().unwrap();
+    assert_eq!(completed.changes.len(), 1, "{completed:#?}");
+    assert_eq!((later.allowed().to_string(), bench.drifted().len()), ("0".to_owned(), 0));
+
     // One that keeps itself to fewer CPUs than it may does not reach over the fence; one that comes back over it does.
     late.may_use("0-1");
     assert_eq!(bench.drifted().len(), 2, "the thread's own row, and the rule's: {:?}", bench.drifted());
@@ -215,7 +223,7 @@ fn threads_of_others_leave_and_come_back() {
     let gone: Vec<&(String, Status)> = back.iter().filter(|(_, status)| *status != Status::Ok).collect();
     assert_eq!(gone.len(), 1, "only the one that ended: {back:?}");
     assert_eq!(gone[0].1, Status::NotApplicable);
-    for idler in [&free, &late, &application] {
+    for idler in [&free, &late, &later, &application] {
         assert_eq!(idler.allowed().to_string(), "0-1");
     }
     assert_eq!([&pinned, &housekeeping].map(|idler| idler.allowed().to_string()), ["1", "0"]);
