@@ -27,6 +27,7 @@ use crate::policy::Policy;
 use crate::rings::Rings;
 use crate::server::Server;
 use crate::source::Source;
+use crate::trial::Trial;
 use crate::watch::Watch;
 
 /// Where a message is read into: one byte more than an order shows that it is too long, some more its version.
@@ -50,6 +51,7 @@ pub struct Keeper {
     /// When to try the profile again.
     retry_at: Option<Nanos>,
     watch: Watch,
+    trial: Trial,
     refusals: u64,
 }
 
@@ -67,6 +69,7 @@ impl Keeper {
     #[must_use]
     pub fn new(arguments: Arguments, duty: Duty, server: Server, signals: SignalFd, notify: Notify) -> Self {
         let machine = Root::system();
+        let trial = Trial::due_at(monotonic_now() + duty.policy.boot_settle);
         let mut keeper = Self {
             arguments,
             duty,
@@ -78,6 +81,7 @@ impl Keeper {
             agent: None,
             retry_at: None,
             watch: Watch::default(),
+            trial,
             refusals: 0,
         };
         keeper.know_the_agent();
@@ -107,12 +111,12 @@ impl Keeper {
 
     /// What has work for the loop beside clients and signals, in the order in which it is done.
     fn sources(&self) -> Vec<&dyn Source> {
-        vec![&self.watch]
+        vec![&self.watch, &self.trial]
     }
 
     /// The same, with what they work on.
     fn sources_mut(&mut self) -> (Vec<&mut dyn Source>, &mut Duty) {
-        (vec![&mut self.watch], &mut self.duty)
+        (vec![&mut self.watch, &mut self.trial], &mut self.duty)
     }
 
     fn step(&mut self, ready: &Ready, now: Moment) {

@@ -26,6 +26,7 @@ pub mod rings;
 pub mod seat;
 pub mod server;
 pub mod source;
+pub mod trial;
 pub mod watch;
 
 mod carry_out;
