@@ -147,7 +147,9 @@ fn a_cpu_that_is_called_by_another_sees_the_calls() {
     let found = catalogue().found;
     let role = Role { name: "caller".to_owned(), cpus: there.into(), policy: Policy::Other };
     let opened = threads::spawn(role, move |_| {
-        (0..50).map(|_| perf::open(&found[0], here).unwrap()).count() // opened and closed
+        let times = 50;
+        (0..times).for_each(|_| drop(perf::open(&found[0], here).unwrap()));
+        times
     });
     let (seen, opened) = during(&mut ring, opened.unwrap());
     let after = calls(&seen);
