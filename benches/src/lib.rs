@@ -17,4 +17,4 @@ pub use bench::{Bench, is_short};
 pub use daemon::Agent;
 pub use figures::Figures;
 pub use needs::{require, require_root};
-pub use quell::{quell, report_of, target_dir};
+pub use quell::{program, quell, report_of, target_dir};

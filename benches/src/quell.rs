@@ -21,17 +21,25 @@ pub fn target_dir() -> anyhow::Result<PathBuf> {
 /// # Errors
 /// Cargo's own; it says why on stderr.
 pub fn quell() -> anyhow::Result<PathBuf> {
+    program("quell", "quell")
+}
+
+/// The program `name` of `package`, as [`quell`].
+///
+/// # Errors
+/// As [`quell`].
+pub fn program(package: &str, name: &str) -> anyhow::Result<PathBuf> {
     let folder = target_dir()?;
     let target = folder.parent().context("a target folder has a parent")?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
-    build.args(["build", "--quiet", "--package", "quell", "--bin", "quell", "--target-dir"]).arg(target);
+    build.args(["build", "--quiet", "--package", package, "--bin", name, "--target-dir"]).arg(target);
     if folder.ends_with("release") {
         build.arg("--release");
     }
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
     let status = build.arg("--manifest-path").arg(manifest).status().context("cannot start cargo")?;
-    let binary = folder.join("quell");
+    let binary = folder.join(name);
     if !status.success() || !binary.is_file() {
         bail!("cargo did not build {}: {status}", binary.display());
     }
