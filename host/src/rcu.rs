@@ -1,13 +1,14 @@
 //! Whose RCU callbacks are invoked by threads that can run elsewhere.
 //!
-//! The kernel starts such a thread for each CPU it offloads, and for no other: `rcuop/3` or `rcuos/3`, by the flavour.
+//! The kernel starts such a thread for each CPU it offloads: `rcuop/3` or `rcuos/3`, by the flavour. Where CPUs can be
+//! offloaded later, it starts one for every CPU as soon as one is.
 //! Source: kernel/rcu/tree_nocb.h (rcu_spawn_cpu_nocb_kthread); Documentation/admin-guide/kernel-per-CPU-kthreads.rst.
 
 use units::{CpuId, CpuSet};
 
 use crate::{Error, Root, if_present, text};
 
-/// The CPUs whose callbacks are offloaded. Reads one file a process of the machine.
+/// The CPUs whose callbacks are offloaded, or can be. Reads one file a process of the machine.
 ///
 /// # Errors
 /// [`Error::Absent`], [`Error::Read`].

@@ -121,7 +121,7 @@ impl<'r> Evidence<'r> {
                 self.cpus(without_flags(value), |cpus| cpus.isolated)
             }
             "nohz_full" => self.cpus(value, |cpus| cpus.nohz_full.unwrap_or_else(CpuSet::empty)),
-            "rcu_nocbs" => equal(&rcu::offloaded(self.root).ok()?, value),
+            "rcu_nocbs" => self.offloaded(value),
             // A knob of the running system may have narrowed it since.
             "irqaffinity" => {
                 let (shown, asked) = (irqs::default_affinity(self.root).ok()?, value.parse().ok()?);
@@ -137,6 +137,23 @@ impl<'r> Evidence<'r> {
             "nowatchdog" => self.number("/proc/sys/kernel/watchdog", "0"),
             _ => None,
         }
+    }
+
+    /// The boot log has the list (`nohz_full=` adds to it). The threads alone say less: once one CPU is offloaded, newer
+    /// kernels start one for every CPU.
+    // Format: "rcu: \x09Offload RCU callbacks from CPUs: 2-3."   (kernel/rcu/tree_nocb.h, rcu_init_nohz)
+    fn offloaded(&self, asked: &str) -> Option<(String, bool)> {
+        const SAYS: &str = "Offload RCU callbacks from CPUs: ";
+        let asked: CpuSet = asked.parse().ok()?;
+        let log = self.log.as_ref().ok();
+        let listed = log.and_then(|log| log.lines_with(&[SAYS]).next()?.split_once(SAYS));
+        if let Some((_, list)) = listed {
+            let shown: CpuSet = list.trim_end_matches('.').parse().ok()?;
+            return Some((shown.to_string(), asked.is_subset(&shown)));
+        }
+        let threads = rcu::offloaded(self.root).ok()?;
+        let is_told = threads == asked || !asked.is_subset(&threads);
+        is_told.then(|| (threads.to_string(), threads == asked))
     }
 
     fn cpus(&self, asked: &str, part: impl Fn(Cpus) -> CpuSet) -> Option<(String, bool)> {

@@ -182,6 +182,25 @@ fn what_the_kernel_refused_is_not_kept_and_named() {
 }
 
 #[test]
+fn threads_for_every_cpu_do_not_say_whose_callbacks_are_offloaded() {
+    let machine = machine();
+    let engine = machine.engine();
+    let check = |number, log: &str, expected: &str| {
+        apply(&engine, "schema = 'quell.profile/1'\n[knobs]\n'iso.rcu' = { cpus = '1' }\n");
+        machine.reboot(number);
+        machine.put("/proc/18/comm", "rcuop/0\n"); // as Linux 6.12 does
+        machine.put("/dev/kmsg", log);
+        let settled = engine.settle_boot(Confirm::ByEvidence).unwrap();
+        assert!(format!("{settled:?}").starts_with(expected), "{settled:?}");
+        engine.rollback(&baseline()).unwrap();
+        engine.forget_boot_trial().unwrap();
+    };
+    check(2, "6,70,0,-;rcu: \\x09Offload RCU callbacks from CPUs: 1.\n", "Kept");
+    check(3, "6,70,0,-;rcu: \\x09Offload RCU callbacks from CPUs: 0.\n", "Refused");
+    check(4, "6,4711,900000000,-;the ring has lost its beginning\n", "Undecided");
+}
+
+#[test]
 fn a_line_that_did_not_come_up_is_not_tried_again() {
     let machine = machine();
     let engine = machine.engine();
