@@ -43,6 +43,7 @@ fn units_do_what_they_say() {
                 wait_restarted(&guest, unit, &pid);
             }
         }
+        stops(&guest);
         rivals(&guest);
         switches(&guest);
     }
@@ -87,6 +88,21 @@ fn sockets(guest: &Guest) {
         .run(&format!("{reader} --groups=$(getent group quell | cut -d: -f3) quell budgets --json"))
         .json("quell.budgets/1");
     guest.run(&format!("{reader} --clear-groups quell report")).exits(4);
+}
+
+/// A keeper that was stopped stays so, though the agent goes on asking it; the tuning stays too, as does the agent.
+#[track_caller]
+fn stops(guest: &Guest) {
+    guest.run("systemctl stop quell-keeper").succeeds();
+    let states = || {
+        ["quell-keeper.service", "quell-keeper.socket", "quell-agent"]
+            .map(|unit| property(guest, unit, "ActiveState"))
+    };
+    assert_eq!(states(), ["inactive", "inactive", "active"]);
+    guest.run("systemctl restart quell-keeper").succeeds();
+    assert_eq!(states(), ["active", "active", "active"]);
+    guest.run("systemctl restart quell-keeper").succeeds(); // of one that runs: its socket comes back with it
+    assert_eq!(states(), ["active", "active", "active"]);
 }
 
 /// One of two that write the same settings runs, the one that was started last; the agent measures either way.
