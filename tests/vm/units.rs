@@ -28,12 +28,17 @@ fn units_do_what_they_say() {
         guest.install();
         stage(&guest, &["1", "2"]);
         guest.write("/etc/systemd/system/engine.service", ENGINE);
+        guest.write("/etc/quell/policy.toml", "allow = [\"rings\"]\n");
+        guest.write("/etc/sysctl.d/90-rings.conf", "kernel.perf_event_paranoid = 2\n"); // the keeper has CAP_PERFMON alone
         guest.run("ln -sfn generations/1 /opt/quell/engine/current").succeeds();
         guest.run("systemctl daemon-reload && systemctl enable quell-keeper quell-agent engine quell-switch@engine.path");
         guest.reboot();
         guest.wait_for("the engine trades", "systemctl is-active engine");
         order(&guest);
         sockets(&guest);
+        let store = "systemctl show -P NFileDescriptorStore quell-agent";
+        guest.wait_for("the agent has rings in its store", &format!("test $({store}) -gt 0"));
+        let stored = guest.text(store);
         for unit in ["quell-keeper", "quell-agent"] {
             guest.run(&format!("systemctl reload {unit}")).succeeds();
             assert_eq!(property(&guest, unit, "ActiveState"), "active");
@@ -43,6 +48,7 @@ fn units_do_what_they_say() {
                 wait_restarted(&guest, unit, &pid);
             }
         }
+        guest.wait_for("its rings are the same", &format!("test $({store}) = {stored}"));
         stops(&guest);
         rivals(&guest);
         switches(&guest);
