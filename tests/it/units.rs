@@ -174,7 +174,9 @@ fn trading_comes_after_the_keeper_and_the_agent() {
     }
     assert!(words("quell-agent.service", "After").contains(&"quell-keeper.service".to_owned()));
     for rival in ["tuned.service", "irqbalance.service", "power-profiles-daemon.service", "tlp.service"] {
-        assert!(words("quell-keeper.service", "Conflicts").contains(&rival.to_owned()), "{rival}");
+        for unit in ["quell-keeper.service", "quell-keeper.socket"] {
+            assert!(words(unit, "Conflicts").contains(&rival.to_owned()), "{unit}: {rival}");
+        }
     }
 }
 
