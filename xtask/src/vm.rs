@@ -9,11 +9,12 @@ mod cache;
 mod image;
 mod mirror;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 
 use crate::debian;
+use crate::install;
 use crate::step::Step;
 
 /// What stands behind `vm` on the command line.
@@ -44,23 +45,44 @@ impl<'a> Task<'a> {
     /// Does it, on images that are built first if they are not there.
     pub fn run(&self) -> anyhow::Result<()> {
         debian::provide(true)?;
-        let images = cache::folder(&image::recipe()?, image::build)?;
+        let images = images()?;
         match self {
             Self::Build => println!("{}", images.display()),
-            // One test of tests/vm boots a guest and keeps it until its input ends.
+            // One test of tests/vm boots a guest and keeps it until somebody ends it.
             Self::Boot(options) => {
-                tests("boot", &images, options, &["--exact", "hold::a_guest_for_a_person"])
-                    .env("QUELL_VM_HOLD", "1")
-                    .run()?;
+                let hold = tests("boot", &images, options, &["--exact", "hold::a_guest_for_a_person"]);
+                hold.env("QUELL_VM_HOLD", "1").run()?;
             }
             Self::Test(length, options) => {
-                Step::new("release", "cargo build --release --workspace --bins").run()?;
-                let filter: Vec<&str> = options.name.into_iter().collect();
-                tests("vm", &images, options, &filter).env("QUELL_VM_LENGTH", *length).run()?;
+                in_length(length, &images, options)?.run()?;
             }
         }
         Ok(())
     }
+}
+
+/// All of the tests, in short; what they need is built by now.
+pub fn short() -> anyhow::Result<Step> {
+    in_length("short", &images()?, &Options { env: Vec::new(), name: None })
+}
+
+fn images() -> anyhow::Result<PathBuf> {
+    cache::folder(&image::recipe()?, image::build)
+}
+
+fn in_length(length: &str, images: &Path, options: &Options<'_>) -> anyhow::Result<Step> {
+    let filter: Vec<&str> = options.name.into_iter().collect();
+    let step = tests("vm", images, options, &filter).env("QUELL_VM_LENGTH", length);
+    Ok(step.env("QUELL_VM_PRODUCT", product()?.display().to_string()))
+}
+
+/// A folder with the product as it lies on a host, built as it is shipped.
+fn product() -> anyhow::Result<PathBuf> {
+    Step::new("release", "cargo build --release --workspace --bins").run()?;
+    let folder = cache::target().join("vm-product");
+    let path = folder.to_str().context("the target folder has no name in UTF-8")?;
+    install::run(&["--root", path])?;
+    Ok(folder)
 }
 
 /// One guest at a time: the emulation takes every CPU there is.

@@ -84,14 +84,6 @@ impl Guest {
         found.unwrap_or_else(|| panic!("waited in vain until {what}\n{}", last.unwrap()))
     }
 
-    /// Puts the file at `from` into the guest.
-    #[track_caller]
-    pub fn put(&self, from: &Path, to: &str) {
-        let file = File::open(from).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
-        let mode = "install -D -m 755 /dev/stdin";
-        self.ssh.run(&format!("{mode} {to}"), Stdio::from(file)).succeeds();
-    }
-
     /// Writes a file of the guest.
     #[track_caller]
     pub fn write(&self, path: &str, text: &str) {
@@ -101,11 +93,22 @@ impl Guest {
         self.ssh.run(&format!("install -D -m 644 /dev/stdin {path}"), Stdio::from(input)).succeeds();
     }
 
-    /// Installs the product as its users do: the layout of `cargo xtask install`, over the guest's root.
+    /// Installs the product as its users do: the layout of `cargo xtask install` over the guest's root, then the
+    /// commands that a package runs. Nothing is enabled and nothing is started.
     #[track_caller]
     pub fn install(&self) {
-        let binaries = release_folder();
-        self.put(&binaries.join("quell"), "/usr/bin/quell");
+        let mut tar = Command::new("tar");
+        tar.args(["--create", "--owner=root", "--group=root", "--directory"])
+            .arg(self.lab.product())
+            .arg(".");
+        let mut tar = tar.stdout(Stdio::piped()).spawn().unwrap();
+        let archive = Stdio::from(tar.stdout.take().unwrap());
+        self.ssh.run("tar --extract --no-overwrite-dir --directory /", archive).succeeds();
+        assert!(tar.wait().unwrap().success(), "tar could not read the product");
+        self.run("systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload").succeeds();
+        if self.spec.grub {
+            self.run("quell tune boot init && update-grub").succeeds();
+        }
     }
 
     /// Boots it again, in order; the new boot is another one.
@@ -187,12 +190,6 @@ fn create_overlay(disk: &Path, overlay: &Path) {
     let mut command = Command::new("qemu-img");
     command.args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"]).args([disk, overlay]);
     assert!(command.status().unwrap().success(), "cannot create {}", overlay.display());
-}
-
-/// Where `cargo xtask vm` had the product built.
-fn release_folder() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(target).join("release")
 }
 
 /// One that nobody had a moment ago.

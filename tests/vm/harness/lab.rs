@@ -110,6 +110,13 @@ impl Lab {
         Guest::boot(self, spec, &disk)
     }
 
+    /// The folder with the product as it lies on a host.
+    #[track_caller]
+    pub(super) fn product(&self) -> PathBuf {
+        let product = env::var_os("QUELL_VM_PRODUCT").map(PathBuf::from);
+        product.expect("QUELL_VM_PRODUCT names the folder that `cargo xtask install --root` filled")
+    }
+
     /// A file of the images.
     pub(super) fn image(&self, name: &str) -> PathBuf {
         self.images.join(name)

@@ -48,9 +48,9 @@ fn names(file: &RustFile, call: &str, program: &str) -> bool {
 
 /// The literals that test code passes to `call`, with their lines.
 fn calls<'a>(file: &'a RustFile, call: &'a str) -> impl Iterator<Item = (usize, &'a str)> {
-    file.test_lines().filter_map(move |(line, text, code)| {
-        let argument = &text[code.find(call)? + call.len()..];
-        Some((line, argument.strip_prefix('"')?.split_once('"')?.0))
+    file.test_lines().flat_map(move |(line, text, code)| {
+        let arguments = code.match_indices(call).map(|(at, _)| &text[at + call.len()..]);
+        arguments.filter_map(move |argument| Some((line, argument.strip_prefix('"')?.split_once('"')?.0)))
     })
 }
 
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_is_provided() {
-        let text = "// require(\"in-a-comment\")\nlet here = require(\"no-such-tool\");\nrequire(name);\n";
+        let text = "// require(\"in-a-comment\")\nlet here = require(name) && require(\"no-such-tool\");\n";
         let found = lines(&check(&Repo::of([("tests/it/a.rs", text)])));
         assert_eq!(
             found[0],

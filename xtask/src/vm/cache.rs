@@ -40,9 +40,12 @@ fn into_place(partial: &Path, folder: &Path) -> anyhow::Result<()> {
 }
 
 fn root() -> PathBuf {
-    let named = |key| env::var_os(key).map(PathBuf::from);
-    let target = || named("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
-    repo::root().join(named("QUELL_VM_CACHE").unwrap_or_else(|| target().join("vm")))
+    repo::root().join(env::var_os("QUELL_VM_CACHE").map_or_else(|| target().join("vm"), PathBuf::from))
+}
+
+/// Where this work tree is built.
+pub fn target() -> PathBuf {
+    repo::root().join(env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from))
 }
 
 /// By coreutils: the tasks link no digest of their own.
