@@ -5,6 +5,8 @@
 //! the line it restores is in the journal with its original, and what it writes is the value that the line says is ours, so
 //! that a record would change nothing about what a roll-back does, and cost every reader of the journal a reload.
 
+use std::sync::Arc;
+
 use host::threads::monotonic_now;
 use units::{CpuSet, Nanos};
 
@@ -17,7 +19,7 @@ use crate::facts::Facts;
 use crate::journal;
 use crate::lock::Lock;
 use crate::record::Target;
-use crate::registry::{self, Knob, When};
+use crate::registry::{self, Blast, Knob, When};
 use crate::rollback::preserve;
 use crate::standing::StandingProfile;
 use crate::state::{Stamp, StateDir};
@@ -267,7 +269,7 @@ impl Holder {
     pub fn repair(&self, which: &[usize]) -> Result<Option<Repairs>, Error> {
         let began = monotonic_now();
         let Some(dir) = &self.dir else { return Ok(None) };
-        let lock = std::sync::Arc::new(Lock::take_unnamed(dir)?);
+        let lock = Arc::new(Lock::take_unnamed(dir)?);
         if self.stamp != Some(self.journal_stamp()) {
             return Ok(None);
         }
@@ -281,8 +283,7 @@ impl Holder {
         let kept = self.kept(&drifted);
         let jobs =
             drifted.iter().filter_map(|index| self.lines[*index].job()).chain(kept.iter().map(Item::job));
-        let mode = Mode::new(&self.engine.root, self.cpus.clone(), false);
-        let mut done = writer::run(&self.engine.root, &lock, jobs.collect(), &mode).into_iter();
+        let mut done = self.write(&lock, jobs.collect()).into_iter();
         let lines = which.iter().zip(found).map(|(index, found)| {
             let refused = match found {
                 Look::Drifted(_) => done.next().and_then(|done| refusal(&self.lines[*index], done)),
@@ -293,6 +294,16 @@ impl Holder {
         });
         let lines = lines.collect();
         Ok(Some(Repairs { lines, took: monotonic_now() - began }))
+    }
+
+    /// Writes; a batch in which nothing can block is not handed to a worker and waited for.
+    fn write(&self, lock: &Arc<Lock>, jobs: Vec<Job>) -> Vec<Done> {
+        let blocks = |job: &Job| registry::find(job.knob).is_none_or(|knob| knob.blast > Blast::Ipi);
+        if self.engine.root.is_system() && !jobs.iter().any(blocks) {
+            return writer::run_here(&self.engine.root, lock, jobs);
+        }
+        let mode = Mode::new(&self.engine.root, self.cpus.clone(), false);
+        writer::run(&self.engine.root, lock, jobs, &mode)
     }
 
     /// What the writing of these lines would change beside them, as it is now; not what is among them.

@@ -102,6 +102,21 @@ struct Progress {
 }
 
 impl Shared {
+    fn of(jobs: usize) -> Arc<Self> {
+        let progress = Progress {
+            done: std::iter::repeat_with(|| None).take(jobs).collect(),
+            running: None,
+            generation: 0,
+            finished: false,
+        };
+        Arc::new(Self { progress: Mutex::new(progress), changed: Condvar::new() })
+    }
+
+    /// What came of each job; those that nobody came to were not tried.
+    fn taken(&self) -> Vec<Done> {
+        self.progress().done.iter_mut().map(|done| done.take().unwrap_or(Done::NotTried)).collect()
+    }
+
     /// A worker that panicked took the process with it or left its job without a result; the data are plain.
     fn progress(&self) -> MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
@@ -113,20 +128,28 @@ pub(crate) fn run(root: &Arc<Root>, lock: &Arc<Lock>, jobs: Vec<Job>, mode: &Mod
     if jobs.is_empty() {
         return Vec::new();
     }
-    let shared = Arc::new(Shared {
-        progress: Mutex::new(Progress {
-            done: jobs.iter().map(|_| None).collect(),
-            running: None,
-            generation: 0,
-            finished: false,
-        }),
-        changed: Condvar::new(),
-    });
+    let shared = Shared::of(jobs.len());
     let batch = Batch { root: root.clone(), lock: lock.clone(), jobs: jobs.into(), shared, mode };
     batch.start(0, BTreeSet::new());
     batch.wait();
-    let mut progress = batch.shared.progress();
-    progress.done.iter_mut().map(|done| done.take().unwrap_or(Done::NotTried)).collect()
+    batch.shared.taken()
+}
+
+/// Carries out `jobs` in order on the thread that asks: for writes that cannot block, where the way to a worker and back
+/// would be most of the time.
+pub(crate) fn run_here(root: &Arc<Root>, lock: &Arc<Lock>, jobs: Vec<Job>) -> Vec<Done> {
+    let shared = Shared::of(jobs.len());
+    let worker = Worker {
+        root: root.clone(),
+        jobs: jobs.into(),
+        shared: shared.clone(),
+        generation: 0,
+        stop_at_failure: false,
+        stuck: BTreeSet::new(),
+        lock: lock.clone(),
+    };
+    worker.work(0);
+    shared.taken()
 }
 
 struct Batch<'m> {
@@ -483,6 +506,15 @@ mod tests {
         let bench = Bench::new(&[("a", "1\n"), ("b", "1\n")]);
         let done = bench.run(vec![job("a", "1", "2"), job("b", "1", "3"), job("a", "2", "4")], false);
         assert_eq!(words(&done), ["wrote", "wrote", "wrote"]);
+        assert_eq!(bench.root.read("/sys/a").unwrap(), "4\n");
+    }
+
+    #[test]
+    fn a_batch_comes_to_the_same_without_a_worker() {
+        let bench = Bench::new(&[("a", "1\n"), ("b", "7\n")]);
+        let jobs = vec![job("a", "1", "2"), job("b", "1", "3"), job("none", "1", "2"), job("a", "2", "4")];
+        let done = run_here(&bench.root, bench.lock.as_ref().unwrap(), jobs);
+        assert_eq!(words(&done), ["wrote", "changed", "changed", "wrote"]);
         assert_eq!(bench.root.read("/sys/a").unwrap(), "4\n");
     }
 
