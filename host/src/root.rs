@@ -88,6 +88,18 @@ impl Root {
             .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
     }
 
+    /// The beginning of the file, bytes that are no UTF-8 replaced: for what somebody else made as long as he liked.
+    ///
+    /// # Errors
+    /// As [`Root::read`].
+    pub fn read_beginning(&self, path: &str, bytes_max: usize) -> Result<String, Error> {
+        let failed = |cause: io::Error| Error::Read { path: self.display(path), cause };
+        let mut bytes = Vec::with_capacity(bytes_max);
+        let file = File::from(self.open(path, OFlag::O_RDONLY)?);
+        file.take(bytes_max as u64).read_to_end(&mut bytes).map_err(failed)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
     /// The file's text as `parser` understands it; what the parser refuses gets the path added.
     pub(crate) fn parse<T>(
         &self,

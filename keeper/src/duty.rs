@@ -6,7 +6,7 @@
 use orders::{Evacuate, Refusal, STATUS_WORDS};
 use report::WallTime;
 use sys_tuning::{
-    Applied, ApplyOptions, Asker, Engine, Error, Profile, RollbackOptions, RollbackTo, Standing,
+    Applied, ApplyOptions, Asker, Engine, Error, Over, Profile, RollbackOptions, RollbackTo, Standing,
     StandingProfile, StateDir, Status, registry,
 };
 use units::Nanos;
@@ -60,8 +60,8 @@ pub struct Wish {
     pub by: Asker,
     /// Whether its dangers were accepted.
     pub accepts_dangers: bool,
-    /// Whether it was asked for already, so that bringing the host to it is no new wish.
-    pub is_standing: bool,
+    /// The apply it was asked for by; `None` when bringing the host to it is a new wish.
+    pub standing: Option<u64>,
 }
 
 /// Why something was not done.
@@ -129,7 +129,7 @@ impl Duty {
         self.learn()?;
         let Some(wish) = &self.held.wish else { return self.take_back_interrupted(now.wall) };
         let plan = self.engine.plan(&wish.profile)?.at_runtime();
-        let applied = self.engine.apply(&plan, &wish.options(wish.is_standing, now.wall))?;
+        let applied = self.engine.apply(&plan, &wish.options(wish.standing.is_some(), now.wall))?;
         self.held.journal = applied.id.or(self.held.journal);
         if let Some(id) = applied.id {
             let entry = Entry::new(Level::Notice, "applied").text("profile", &applied.profile);
@@ -145,8 +145,8 @@ impl Duty {
         self.held.wish = None; // what cannot be known is not guessed from before
         let wish = match self.engine.standing()? {
             Standing::Profile(standing) => {
-                let StandingProfile { profile, by, accepts_dangers, .. } = *standing;
-                Some(Wish { profile, by, accepts_dangers, is_standing: true })
+                let StandingProfile { transaction, profile, by, accepts_dangers, .. } = *standing;
+                Some(Wish { profile, by, accepts_dangers, standing: Some(transaction) })
             }
             Standing::Released => None,
             Standing::NeverAsked => {
@@ -155,7 +155,7 @@ impl Duty {
                     profile,
                     by: Asker::Policy,
                     accepts_dangers: false,
-                    is_standing: false,
+                    standing: None,
                 })
             }
         };
@@ -179,9 +179,10 @@ impl Duty {
         Ok(())
     }
 
-    /// Root asked for something else since: what it left to be brought about is, and it is what the host is held to.
-    pub fn follow(&mut self, now: Moment) {
-        self.take_up(now);
+    /// Root asked for something else since: what it left to be brought about is, and it is what the host is held to. Returns
+    /// whether it has to be tried again, as [`Duty::take_up`].
+    pub fn follow(&mut self, now: Moment) -> bool {
+        self.take_up(now)
     }
 
     /// Brings about what stands on what came since: an interrupt, a CPU that is back.
@@ -305,7 +306,8 @@ enum TakeUp {
 impl Wish {
     fn options(&self, is_hold: bool, at: WallTime) -> ApplyOptions {
         let Self { by, accepts_dangers: accept_dangers, .. } = *self;
-        ApplyOptions { at: at.unix_s(), by, accept_dangers, is_hold, ..ApplyOptions::PLAIN }
+        let over = self.standing.map_or(Over::Nothing, Over::Standing);
+        ApplyOptions { at: at.unix_s(), by, accept_dangers, is_hold, over, ..ApplyOptions::PLAIN }
     }
 }
 

@@ -17,7 +17,7 @@ use report::wall_time_now;
 use units::Nanos;
 
 use crate::arguments::Arguments;
-use crate::audit::{Entry, Level};
+use crate::audit::{Entry, Level, Often};
 use crate::carry_out::{Done, carry_out, refused};
 use crate::duty::Duty;
 use crate::moment::Moment;
@@ -247,7 +247,7 @@ impl Keeper {
 
     fn refuse(&mut self, now: Moment, entry: Entry) {
         self.refusals += 1;
-        self.duty.audit.refuse(now.wall, now.monotonic, entry);
+        self.duty.audit.tell_some(now.wall, now.monotonic, Often::Refusal, entry);
     }
 
     /// Reads one order of a client and answers it.
@@ -273,14 +273,17 @@ impl Keeper {
         let entry = |level| from(Entry::new(level, "order"), peer).text("order", &format!("{order:?}"));
         match outcome {
             Outcome::Done(_) if order.kind().only_reads() => {}
-            Outcome::Done(_) => self.duty.audit.tell(now.wall, &entry(Level::Notice).text("outcome", "done")),
+            Outcome::Done(_) => {
+                let entry = entry(Level::Notice).text("outcome", "done");
+                self.duty.audit.tell_some(now.wall, now.monotonic, Often::Order, entry);
+            }
             Outcome::Refused { why, reason, .. } => {
                 let entry = entry(Level::Warning).text("outcome", why.word()).text("reason", reason.as_str());
                 self.refuse(now, entry);
             }
             Outcome::Failed { reason, .. } => {
                 let entry = entry(Level::Error).text("outcome", "failed").text("reason", reason.as_str());
-                self.duty.audit.tell(now.wall, &entry);
+                self.duty.audit.tell_some(now.wall, now.monotonic, Often::Order, entry);
             }
         }
     }

@@ -18,9 +18,11 @@ use orders::{Deed, DriftEvent, Text, Writer};
 use report::WallTime;
 use sys_tuning::{Error, Holder, Look, Repairs, Standing, Target};
 use units::Nanos;
-use units::limits::{SURVEY_PERIOD, SWEEP_BUDGET, SWEEP_LINES_MIN, SWEEP_PERIOD};
+use units::limits::{
+    BUSY_TOLD_AFTER, NOTICED_PASSES_MAX, SURVEY_PERIOD, SWEEP_BUDGET, SWEEP_LINES_MIN, SWEEP_PERIOD,
+};
 
-use crate::audit::{Entry, Level};
+use crate::audit::{Entry, Level, Often};
 use crate::duty::Duty;
 use crate::moment::Moment;
 use crate::source::Source;
@@ -30,6 +32,10 @@ use rivalry::{Move, Rivalry, Rules};
 
 /// How soon it is looked again while another quell tunes this machine.
 const BUSY: Nanos = Nanos::from_millis(100);
+
+/// Of files that the kernel does not let us watch, or that are too many.
+const UNWATCHED: &str =
+    "not watched (fs.inotify.max_user_watches?): drift of these is seen by the sweep alone";
 
 /// How long after its deadline an apply that was not confirmed is left to its own guard.
 const GUARD_FIRST: Nanos = Nanos::from_secs(1);
@@ -52,8 +58,13 @@ pub struct Watch {
     is_begun: bool,
     /// The apply that is held, to tell a new wish from our own repairs.
     standing: Option<u64>,
-    /// When to undo what was not confirmed, by CLOCK_MONOTONIC.
+    /// When to undo what was not confirmed, by CLOCK_BOOTTIME: a machine that was asleep is late already.
     overdue_at: Option<Nanos>,
+    /// Since when another quell is at work.
+    busy_since: Option<Nanos>,
+    /// Passes of the running second: after too many, notices wait for the next one.
+    passes: u32,
+    passes_since: Nanos,
     /// The same reason is told once.
     trouble: Option<String>,
     next: Nanos,
@@ -109,24 +120,35 @@ struct Drift {
 
 impl Source for Watch {
     fn descriptors<'s>(&'s self, into: &mut Vec<BorrowedFd<'s>>) {
-        if let Some(notices) = &self.notices {
+        if let Some(notices) = self.notices.as_ref().filter(|_| self.passes < NOTICED_PASSES_MAX) {
             notices.descriptors(into);
         }
     }
 
     fn deadline(&self) -> Option<Nanos> {
-        Some(self.overdue_at.map_or(self.next, |at| at.min(self.next)))
+        Some(self.next)
     }
 
     fn on_ready(&mut self, now: Moment, duty: &mut Duty) {
+        if now.monotonic >= self.passes_since + SWEEP_PERIOD {
+            (self.passes, self.passes_since) = (0, now.monotonic);
+        }
+        self.passes = self.passes.saturating_add(1);
         let mut told = self.notices.as_mut().map(Notices::take).unwrap_or_default();
         self.next = self.sweep.at;
         match self.turn(&mut told, now, duty) {
-            Ok(()) => self.trouble = None,
-            Err(Error::Busy { .. }) => self.next = now.monotonic + BUSY,
+            Ok(()) => (self.trouble, self.busy_since) = (None, None),
+            Err(Error::Busy { .. }) => {
+                self.next = now.monotonic + BUSY;
+                let since = *self.busy_since.get_or_insert(now.monotonic);
+                if now.monotonic >= since + BUSY_TOLD_AFTER {
+                    let why = "another quell holds the tuning lock: nothing is looked at meanwhile";
+                    self.tell_trouble(why.to_owned(), now, duty);
+                }
+            }
             Err(error) => {
                 self.next = now.monotonic + SWEEP_PERIOD;
-                self.tell_trouble(&error, now, duty);
+                self.tell_trouble(error.to_string(), now, duty);
             }
         }
     }
@@ -137,11 +159,18 @@ impl Watch {
         self.undo_overdue(now, duty)?;
         let holder = self.holder.get_or_insert_with(|| duty.engine.holder());
         self.pending.extend(&told.lines);
+        if told.overflowed {
+            self.pending.extend(0..holder.len());
+        }
         if holder.is_busy()? {
             return Err(Error::Busy { path: String::new(), pid: None });
         }
-        if holder.refresh()? {
-            self.begin(now, duty)?;
+        if holder.refresh()?
+            && let Err(error) = self.begin(now, duty)
+        {
+            // Half begun is not begun: the next pass reads anew.
+            self.holder.iter_mut().for_each(Holder::forget);
+            return Err(error);
         }
         let Some(holder) = &self.holder else { return Ok(()) };
         let (sweeps, count) = (now.monotonic >= self.sweep.at || told.overflowed, holder.len());
@@ -169,22 +198,21 @@ impl Watch {
     /// The journal was read anew: what is held, and where, may be other cells now.
     fn begin(&mut self, now: Moment, duty: &mut Duty) -> Result<(), Error> {
         self.pending.clear();
-        let trial = duty.engine.on_trial()?;
-        self.overdue_at = trial
-            .map(|trial| now.monotonic + (trial.deadline.max(now.boottime) - now.boottime) + GUARD_FIRST);
+        self.overdue_at = duty.engine.on_trial()?.map(|trial| trial.deadline.max(now.boottime) + GUARD_FIRST);
         let standing = match duty.engine.standing()? {
             Standing::Profile(standing) => Some(standing.transaction),
             Standing::Released | Standing::NeverAsked => None,
         };
         let is_new = standing != self.standing;
+        let is_first = !self.is_begun;
+        if is_new && !is_first && duty.follow(now) {
+            return Err(Error::Busy { path: String::new(), pid: None });
+        }
         if is_new {
             self.cells.clear(); // asked for anew: who fought over the old has to begin again
             self.standing = standing;
         }
-        let is_first = !std::mem::replace(&mut self.is_begun, true);
-        if is_new && !is_first {
-            duty.follow(now);
-        }
+        self.is_begun = true;
         let Some(holder) = &self.holder else { return Ok(()) };
         let mut files: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for line in 0..holder.len() {
@@ -194,6 +222,10 @@ impl Watch {
         }
         match Notices::watching(files) {
             Ok(notices) => {
+                if notices.unwatched > 0 {
+                    let entry = Entry::new(Level::Warning, "unwatched").text("reason", UNWATCHED);
+                    duty.audit.tell(now.wall, &entry.number("files", notices.unwatched as u64));
+                }
                 if let Some(errno) = notices.anonymous().filter(|_| is_first) {
                     let why =
                         format!("fanotify: {errno}: writers cannot be named (CAP_SYS_ADMIN is missing)");
@@ -340,7 +372,7 @@ impl Watch {
 
     /// The guard of an apply that was to be confirmed may have been killed.
     fn undo_overdue(&mut self, now: Moment, duty: &mut Duty) -> Result<(), Error> {
-        if self.overdue_at.is_none_or(|at| now.monotonic < at) {
+        if self.overdue_at.is_none_or(|at| now.boottime < at) {
             return Ok(());
         }
         if let Some(undone) = duty.engine.undo_overdue(now.boottime, now.wall.unix_s())? {
@@ -352,8 +384,7 @@ impl Watch {
         Ok(())
     }
 
-    fn tell_trouble(&mut self, error: &Error, now: Moment, duty: &mut Duty) {
-        let why = error.to_string();
+    fn tell_trouble(&mut self, why: String, now: Moment, duty: &mut Duty) {
         if self.trouble.as_ref() != Some(&why) {
             duty.audit.tell(now.wall, &Entry::new(Level::Error, "watch").text("reason", &why));
             self.trouble = Some(why);
@@ -428,7 +459,8 @@ fn tell(
     if let Some(at) = repaired_at {
         entry = entry.number("repaired_in_us", (at - drift.seen_at).0 / 1000);
     }
-    duty.audit.tell(now.wall, &reason.into_iter().fold(entry, |entry, why| entry.text("reason", why)));
+    let entry = reason.into_iter().fold(entry, |entry, why| entry.text("reason", why));
+    duty.audit.tell_some(now.wall, now.monotonic, Often::Drift, entry);
 }
 
 /// What a profile may want something of, and comes and goes: three small reads.

@@ -21,6 +21,7 @@ use nix::fcntl::{Flock, FlockArg};
 use orders::{Deed, DriftEvent};
 use sys_tuning::{ApplyOptions, Engine, Profile, RollbackOptions, RollbackTo, StateDir};
 use units::Nanos;
+use units::limits::{DRIFTS_TOLD_PER_MINUTE, NOTICED_PASSES_MAX};
 
 const SWAPPINESS: &str = "proc/sys/vm/swappiness";
 const HUNG: &str = "proc/sys/kernel/hung_task_timeout_secs";
@@ -104,6 +105,20 @@ impl Kept {
             events.push(event);
         }
         events
+    }
+
+    /// The machine is asleep for so long.
+    fn sleep(&mut self, millis: u64) {
+        let Moment { boottime, wall, .. } = self.now;
+        let later = Nanos::from_millis(millis);
+        self.now = Moment { boottime: boottime + later, wall: wall.after(later), ..self.now };
+    }
+
+    /// Whether the loop would be woken by a notice.
+    fn listens(&self) -> bool {
+        let mut descriptors = Vec::new();
+        self.watch.descriptors(&mut descriptors);
+        !descriptors.is_empty()
     }
 
     fn deeds(&mut self, millis: u64) -> Vec<Deed> {
@@ -246,6 +261,75 @@ fn an_apply_that_nobody_confirms_is_undone_when_its_guard_is_gone() {
     kept.put(SWAPPINESS, "33");
     kept.turn(0);
     assert_eq!(kept.get(SWAPPINESS), "10\n", "what stood before is held again");
+}
+
+#[test]
+fn time_that_the_machine_slept_counts_for_what_is_to_be_confirmed() {
+    let mut kept = Kept::new(true);
+    let confirm_by = Some(kept.now.boottime + Nanos::from_secs(30));
+    kept.apply_with("'mem.swap' = { swappiness = 20 }", &ApplyOptions { confirm_by, ..ApplyOptions::PLAIN });
+    kept.turn(1000);
+    assert_eq!(kept.get(SWAPPINESS), "20\n");
+    kept.sleep(60_000);
+    kept.turn(1000);
+    assert_eq!(kept.get(SWAPPINESS), "10\n");
+}
+
+#[test]
+fn who_writes_without_end_does_not_keep_the_keeper_busy() {
+    let mut kept = Kept::new(true);
+    kept.duty.policy.changes_per_hour_max = 10_000;
+    assert!(kept.listens());
+    for _ in 0..NOTICED_PASSES_MAX {
+        kept.put(SWAPPINESS, "33");
+        kept.turn(1);
+    }
+    assert!(!kept.listens(), "the rest of this second is the sweep's");
+    kept.turn(1000);
+    assert!(kept.listens());
+    let told = kept.audit().matches("\"event\":\"drift\"").count();
+    for value in 0..3 * DRIFTS_TOLD_PER_MINUTE {
+        kept.put(SWAPPINESS, &(100 + value).to_string());
+        kept.duty.policy.repair = false; // each value is news
+        kept.turn(10);
+    }
+    let told = kept.audit().matches("\"event\":\"drift\"").count() - told;
+    assert!(told <= DRIFTS_TOLD_PER_MINUTE as usize, "{told} lines in a minute");
+    assert!(kept.duty.drifts.seen > u64::from(DRIFTS_TOLD_PER_MINUTE), "all are counted");
+}
+
+#[test]
+fn what_root_asks_for_while_another_quell_is_at_work_is_followed_afterwards() {
+    let mut kept = Kept::new(true);
+    kept.apply("'mem.swap' = { swappiness = 20 }");
+    let lock = fs::File::open(kept.dir.path().join("state/lock")).unwrap();
+    let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock).unwrap();
+    for _ in 0..10 {
+        kept.turn(100);
+    }
+    assert!(!kept.audit().contains("holds the tuning lock"));
+    for _ in 0..100 {
+        kept.turn(100);
+    }
+    assert_eq!(kept.audit().matches("holds the tuning lock").count(), 1, "told, once: {}", kept.audit());
+    drop(lock);
+    kept.turn(100);
+    kept.put(SWAPPINESS, "33");
+    kept.turn(0);
+    assert_eq!(kept.get(SWAPPINESS), "20\n");
+    assert!(kept.duty.held.unfit.is_none(), "{:?}", kept.duty.held.unfit);
+}
+
+#[test]
+fn looking_leaves_no_trace_on_the_disk() {
+    let mut kept = Kept::new(true);
+    let state = kept.dir.path().join("state");
+    let stamp = |name: &str| fs::metadata(state.join(name)).unwrap().modified().unwrap();
+    let before = ["lock", "journal", "audit.log"].map(stamp);
+    for _ in 0..30 {
+        assert!(kept.deeds(1000).is_empty());
+    }
+    assert_eq!(["lock", "journal", "audit.log"].map(stamp), before);
 }
 
 #[test]

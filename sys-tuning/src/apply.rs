@@ -7,7 +7,7 @@ use crate::boot::Part;
 use crate::cell::{ABSENT, Reading};
 use crate::draft::Skipped;
 use crate::engine::{Book, Engine, Locked};
-use crate::journal::Journal;
+use crate::journal::{self, Journal};
 use crate::plan::{Change, Plan, Planned};
 use crate::record::{Asked, Asker, Begin, Entry, Hold, Outcome, Record, Target, Wanted, What};
 use crate::registry::When;
@@ -31,6 +31,21 @@ pub struct ApplyOptions {
     /// This is no new wish: what stands in the kernel is to be what was asked for already. Where that is of this boot, the
     /// changes belong to it and are undone with it.
     pub is_hold: bool,
+    /// What the asker saw standing when it decided to apply.
+    pub over: Over,
+}
+
+/// What an apply is to come over. Whoever acts on what stands has to name it: between its look and the lock, root may have
+/// asked for something else, which must not be overruled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Over {
+    /// Whatever stands.
+    #[default]
+    Anything,
+    /// Nobody asked for anything yet.
+    Nothing,
+    /// What this apply asked for still stands.
+    Standing(u64),
 }
 
 impl ApplyOptions {
@@ -42,6 +57,7 @@ impl ApplyOptions {
         confirm_by: None,
         by: Asker::Root,
         is_hold: false,
+        over: Over::Anything,
     };
 }
 
@@ -93,7 +109,8 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::Refused`], [`Error::Permission`], [`Error::Busy`], [`Error::Integrity`], [`Error::State`]: in each of
-    /// these cases no knob was written.
+    /// these cases no knob was written. [`Error::Busy`] is also what comes of something else standing than the options
+    /// name: look again.
     pub fn apply(&self, plan: &Plan, options: &ApplyOptions) -> Result<Applied, Error> {
         check(plan, options)?;
         if plan.changes.is_empty() && plan.holds.is_empty() && !self.has_state()? {
@@ -102,6 +119,9 @@ impl Engine {
         let locked = self.locked()?;
         if let Some(damaged) = self.damage(&locked.book) {
             return Err(damaged);
+        }
+        if !options.over.is_so(&locked.book) {
+            return Err(Error::Busy { path: locked.dir.display(journal::NAME), pid: None });
         }
         match locked.book.ledger.on_trial() {
             Some(_) if options.is_hold => return Ok(Applied::nothing(plan)),
@@ -241,6 +261,17 @@ impl Engine {
                 for_good: false,
                 is_foreign: false,
             });
+        }
+    }
+}
+
+impl Over {
+    fn is_so(self, book: &Book) -> bool {
+        let standing = book.ledger.standing().map(|asked| asked.id);
+        match self {
+            Self::Anything => true,
+            Self::Nothing => standing.is_none() && !book.ledger.is_released(),
+            Self::Standing(id) => standing == Some(id),
         }
     }
 }

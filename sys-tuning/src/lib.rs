@@ -50,7 +50,7 @@ mod transaction;
 mod verify;
 mod writer;
 
-pub use apply::{Applied, ApplyOptions, Applying};
+pub use apply::{Applied, ApplyOptions, Applying, Over};
 pub use cell::Step;
 pub use confirm::Trial;
 pub use draft::{Contradiction, Danger, Skipped};

@@ -25,7 +25,7 @@ use crate::standing::StandingProfile;
 use crate::state::{Stamp, StateDir};
 use crate::transaction::Item;
 use crate::writer::{self, Done, Expected, Job, Mode};
-use crate::{Applied, ApplyOptions};
+use crate::{Applied, ApplyOptions, Over};
 
 /// What is held, by number; numbers are good until [`Holder::refresh`] says that it read anew.
 #[derive(Debug)]
@@ -120,6 +120,7 @@ impl Engine {
             at,
             by: standing.by,
             is_hold: true,
+            over: Over::Standing(standing.transaction),
             ..ApplyOptions::PLAIN
         };
         self.apply(&plan, &options).map(Some)

@@ -119,6 +119,30 @@ pub const AUDIT_BYTES_MAX: u64 = 1 << 20;
 /// nor pushes out what mattered.
 pub const REFUSALS_TOLD_PER_MINUTE: u32 = 30;
 
+/// Orders carried out that the keeper writes down in a minute: those of an agent that opens every event of eight CPUs. An
+/// agent that was taken over may give as many as it likes, and must not be able to push out what it did before.
+pub const ORDERS_TOLD_PER_MINUTE: u32 = 120;
+
+/// Drifts that the keeper writes down in a minute: as many settings as a rival service changes when it starts. Further ones
+/// are counted.
+pub const DRIFTS_TOLD_PER_MINUTE: u32 = 120;
+
+/// Passes between two sweeps that notices of writes may bring about; whoever writes more often than that is seen by the
+/// sweep, and costs the host no more.
+pub const NOTICED_PASSES_MAX: u32 = 50;
+
+/// Reads of notices in one pass: 64 of 256 are a whole queue (fs.inotify.max_queued_events). The rest waits for the next one.
+pub const NOTICE_READS_MAX: usize = 64;
+
+/// The same of the notices that name writers, of 170 each; every process is looked at once a pass.
+pub const WRITER_READS_MAX: usize = 8;
+
+/// Bytes of a writer's command line that are read.
+pub const COMMAND_BYTES_MAX: usize = 512;
+
+/// How long another quell may hold the tuning lock before the keeper says that nobody watches for drift meanwhile.
+pub const BUSY_TOLD_AFTER: Nanos = Nanos::from_secs(10);
+
 /// The shortest time in which an apply can be asked to be confirmed: long enough to type it.
 pub const CONFIRM_WITHIN_MIN: Nanos = Nanos::from_secs(1);
 

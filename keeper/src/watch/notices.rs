@@ -1,10 +1,11 @@
 //! What the kernel tells of writes to files: that there was one (inotify), and by which process (fanotify).
 //!
 //! Both work on /proc/sys, /proc/irq and /sys for writes from user space (Linux 6.12 and 6.18, tried); what the kernel
-//! changes by itself they do not see. Fanotify needs CAP_SYS_ADMIN; without it writers stay unknown. Each file is held
+//! changes by itself they do not see, and neither what is written through another mount of procfs, as a container has one:
+//! its files are other inodes, and the sweep finds their changes. Fanotify needs CAP_SYS_ADMIN; without it writers stay unknown. Each file is held
 //! open by its path alone: procfs makes a new inode for a file whose old one it forgot, and the watch would be on the old.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use host::Root;
@@ -13,7 +14,7 @@ use nix::fcntl::{AT_FDCWD, OFlag, open};
 use nix::sys::fanotify::{EventFFlags, Fanotify, InitFlags as FanInit, MarkFlags, MaskFlags};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use nix::sys::stat::{Mode, fstat};
-use units::limits::WATCHED_FILES_MAX;
+use units::limits::{COMMAND_BYTES_MAX, NOTICE_READS_MAX, WATCHED_FILES_MAX, WRITER_READS_MAX};
 
 /// The process that wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +31,7 @@ pub struct Wrote {
 #[derive(Debug, Default)]
 pub struct Told {
     /// Lines of which a file was written.
-    pub lines: Vec<usize>,
+    pub lines: BTreeSet<usize>,
     /// Who wrote, by line, the last one.
     pub writers: BTreeMap<usize, Wrote>,
     /// More was told than the kernel could keep: anything may have changed.
@@ -111,17 +112,16 @@ impl Notices {
     }
 
     /// Takes what was told. The writers first: they are short-lived, and their names go with them.
+    ///
+    /// No more than so many reads: who writes faster than we read must not keep us here for good.
     pub fn take(&mut self) -> Told {
         let mut told = Told::default();
         self.take_writers(&mut told);
-        while let Ok(events) = self.inotify.read_events() {
-            for event in &events {
-                told.overflowed |= event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW);
-                told.lines.extend(self.watches.get(&event.wd).into_iter().flatten());
-            }
+        let reads = (0..NOTICE_READS_MAX).map_while(|_| self.inotify.read_events().ok());
+        for event in reads.flatten() {
+            told.overflowed |= event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW);
+            told.lines.extend(self.watches.get(&event.wd).into_iter().flatten());
         }
-        told.lines.sort_unstable();
-        told.lines.dedup();
         told
     }
 
@@ -129,21 +129,24 @@ impl Notices {
     pub fn take_writers(&mut self, told: &mut Told) {
         let Ok(fanotify) = &self.fanotify else { return };
         let own = std::process::id();
-        while let Ok(events) = fanotify.read_events() {
-            for event in &events {
-                let Ok(pid) = u32::try_from(event.pid()) else { continue };
-                let Some(stat) = event.fd().and_then(|fd| fstat(fd).ok()) else { continue };
-                let lines = self.inodes.get(&(stat.st_dev, stat.st_ino)).into_iter().flatten();
-                if pid != own {
-                    let wrote = self.wrote(pid);
-                    told.writers.extend(lines.map(|line| (*line, wrote.clone())));
-                }
+        let mut known: BTreeMap<u32, Wrote> = BTreeMap::new();
+        let reads = (0..WRITER_READS_MAX).map_while(|_| fanotify.read_events().ok());
+        for event in reads.flatten() {
+            let Ok(pid) = u32::try_from(event.pid()) else { continue };
+            let Some(stat) = event.fd().and_then(|fd| fstat(fd).ok()) else { continue };
+            let lines = self.inodes.get(&(stat.st_dev, stat.st_ino)).into_iter().flatten();
+            if pid != own {
+                let wrote = known.entry(pid).or_insert_with(|| self.wrote(pid));
+                told.writers.extend(lines.map(|line| (*line, wrote.clone())));
             }
         }
     }
 
     fn wrote(&self, pid: u32) -> Wrote {
-        let read = |file: &str| self.proc.read_lossy(&format!("/proc/{pid}/{file}")).unwrap_or_default();
+        let read = |file: &str| {
+            let path = format!("/proc/{pid}/{file}");
+            self.proc.read_beginning(&path, COMMAND_BYTES_MAX).unwrap_or_default()
+        };
         let (comm, command) = (read("comm"), read("cmdline"));
         Wrote {
             pid,

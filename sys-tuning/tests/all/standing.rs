@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use host::Root;
 use sys_tuning::{
-    Applied, ApplyOptions, Asker, Engine, Error, Profile, RollbackOptions, RollbackTo, RolledBack, Standing,
-    Status, What,
+    Applied, ApplyOptions, Asker, Engine, Error, Over, Profile, RollbackOptions, RollbackTo, RolledBack,
+    Standing, Status, What,
 };
 use units::Nanos;
 
@@ -313,4 +313,28 @@ fn a_journal_that_cannot_be_trusted_says_nothing_about_what_stands() {
     assert!(matches!(host.engine().undo_overdue(LATE, 0), Err(Error::Integrity { .. })));
     let elsewhere = Engine::new(Arc::new(Root::at(&host.machine.root())), Path::new("/nonexistent"));
     assert!(matches!(elsewhere.standing(), Ok(Standing::NeverAsked)), "no journal, no wish");
+}
+
+/// A keeper that looked, and root who was faster.
+#[test]
+fn what_root_asks_for_between_a_look_and_the_lock_is_not_overruled() {
+    let host = Host::new();
+    let engine = host.engine();
+    let over = |name: &str, over| {
+        let plan = engine.plan(&profile(name)).unwrap();
+        let options = ApplyOptions { is_hold: true, over, ..ApplyOptions::PLAIN };
+        engine.apply(&plan, &options)
+    };
+    let busy =
+        |result: Result<Applied, Error>| assert!(matches!(result, Err(Error::Busy { .. })), "{result:?}");
+    let id = host.apply("ten").id.unwrap();
+    busy(over("ten", Over::Nothing));
+    over("ten", Over::Standing(id)).unwrap();
+    host.apply("twenty");
+    busy(over("ten", Over::Standing(id)));
+    host.check("twenty by Root as 2", "20");
+    host.back(RollbackTo::Baseline);
+    busy(over("ten", Over::Standing(id)));
+    busy(over("ten", Over::Nothing));
+    host.check("released", "60");
 }
