@@ -127,11 +127,11 @@ pub const ORDERS_TOLD_PER_MINUTE: u32 = 120;
 /// are counted.
 pub const DRIFTS_TOLD_PER_MINUTE: u32 = 120;
 
-/// Passes between two sweeps that notices of writes may bring about; whoever writes more often than that is seen by the
+/// Passes in one second that notices of writes may bring about; whoever writes more often than that is seen by the
 /// sweep, and costs the host no more.
 pub const NOTICED_PASSES_MAX: u32 = 50;
 
-/// Reads of notices in one pass: 64 of 256 are a whole queue (fs.inotify.max_queued_events). The rest waits for the next one.
+/// Reads of notices in one pass: 64 of 256 are a whole queue (fs.inotify.max_queued_events). The rest waits for the next.
 pub const NOTICE_READS_MAX: usize = 64;
 
 /// The same of the notices that name writers, of 170 each; every process is looked at once a pass.

@@ -2,8 +2,9 @@
 //!
 //! Both work on /proc/sys, /proc/irq and /sys for writes from user space (Linux 6.12 and 6.18, tried); what the kernel
 //! changes by itself they do not see, and neither what is written through another mount of procfs, as a container has one:
-//! its files are other inodes, and the sweep finds their changes. Fanotify needs CAP_SYS_ADMIN; without it writers stay unknown. Each file is held
-//! open by its path alone: procfs makes a new inode for a file whose old one it forgot, and the watch would be on the old.
+//! its files are other inodes, and the sweep finds their changes. Fanotify needs CAP_SYS_ADMIN; without it writers stay
+//! unknown. Each file is held open by its path alone: procfs makes a new inode for a file whose old one it forgot, and the
+//! watch would be on the old.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
