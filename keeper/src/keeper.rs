@@ -140,6 +140,13 @@ impl Keeper {
     fn take_up(&mut self, now: Moment) {
         let is_busy = self.duty.take_up(now);
         self.retry_at = is_busy.then(|| now.monotonic + RETRY);
+        self.stay_off_isolated_cpus();
+    }
+
+    /// The unit's `CPUAffinity=` cannot know which CPUs a profile isolates.
+    fn stay_off_isolated_cpus(&self) {
+        // Refused only inside a cpuset that has none of them: then the cpuset says where this thread is.
+        let _ = host::threads::pin(&self.duty.engine.worker_cpus());
     }
 
     /// Waits until something is ready or due.

@@ -180,8 +180,9 @@ impl Engine {
         }
     }
 
-    /// Where the worker that writes may run: not on CPUs that are kept for an application.
-    pub(crate) fn worker_cpus(&self) -> CpuSet {
+    /// Where whoever writes may run: not on CPUs that are kept for an application.
+    #[must_use]
+    pub fn worker_cpus(&self) -> CpuSet {
         let allowed = host::threads::allowed_cpus().unwrap_or_else(|_| CpuSet::empty());
         let housekeeping = host::cpus::Cpus::read(&self.root).map(|cpus| cpus.housekeeping());
         match housekeeping.map(|cpus| cpus.intersection(&allowed)) {

@@ -116,7 +116,7 @@ fn apply_profile(options: &Tune, profile: &str, apply: &ApplyOptions) -> Result<
     let trial = if apply.confirm_by.is_some() { engine.on_trial()? } else { None };
     let document = ApplyDocument {
         confirm: trial.as_ref().map(|trial| format!("quell tune confirm {}{}", trial.id, elsewhere(options))),
-        confirm_within_s: trial.as_ref().map(|trial| confirm::seconds_left(trial)),
+        confirm_within_s: trial.as_ref().map(confirm::seconds_left),
         ..apply_document(options, &plan, &applied, engine.root().write_count())
     };
     show(options, || document.to_json(), || text::apply(&document, &output::style()))?;
