@@ -48,6 +48,7 @@ fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let audit = Audit::open(dir()?).map_err(|error| engine_failure(&error))?;
     let server = server(&arguments.socket)?;
     let engine = Engine::new(Arc::new(Root::at(&arguments.root)), &arguments.state_dir);
+    let engine = engine.with_pulse(notify.pulse().map_err(failed)?);
     let duty = Duty::new(engine, policy, audit, fence, dir()?);
     Keeper::new(arguments, duty, server, signals, notify).run().map_err(failed)?;
     Ok(Exit::Yes)

@@ -1,7 +1,8 @@
 //! What the service manager is told: ready, a line for `systemctl status`, alive, stopping.
 //!
 //! One datagram a word, never waited for: a manager that does not read costs a word. Outside systemd (no
-//! `NOTIFY_SOCKET`) nothing is said. The watchdog is fed by the loop that does the work, not by a timer beside it.
+//! `NOTIFY_SOCKET`) nothing is said. The watchdog is fed by the loop that does the work, and by the same thread while it
+//! waits for writes that take long (huge pages, each with a deadline of its own), not by a timer beside it.
 //! Source: sd_notify(3).
 
 use std::ffi::OsStr;
@@ -9,7 +10,9 @@ use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use host::threads::monotonic_now;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use units::Nanos;
 
@@ -66,6 +69,23 @@ impl Notify {
         }
     }
 
+    /// Feeds from within a piece of work that takes long; called often, it feeds at half the interval.
+    ///
+    /// # Errors
+    /// There is no descriptor left for it.
+    pub fn pulse(&self) -> io::Result<impl Fn() + Send + Sync + use<>> {
+        let socket = self.socket.as_ref().map(UnixDatagram::try_clone).transpose()?;
+        let (every, next) = (self.every, AtomicU64::new(0));
+        Ok(move || {
+            let (Some(socket), Some(every)) = (&socket, every) else { return };
+            let now = monotonic_now();
+            if now.0 >= next.load(Ordering::Relaxed) {
+                next.store((now + every).0, Ordering::Relaxed); // one thread beats at a time
+                let _ = socket.send(b"WATCHDOG=1"); // as in `tell`
+            }
+        })
+    }
+
     /// When to feed next; `None` when nobody waits for it.
     #[must_use]
     pub fn deadline(&self) -> Option<Nanos> {
@@ -118,5 +138,10 @@ mod tests {
             assert_eq!(heard(), expected, "at {second} s");
         }
         assert_eq!(notify.deadline(), Some(Nanos::from_secs(11)));
+        let pulse = Notify { every: Some(Nanos::from_secs(3600)), ..notify }.pulse().unwrap();
+        pulse();
+        assert_eq!(heard(), "WATCHDOG=1");
+        pulse();
+        assert_eq!(heard(), "", "not more often than the loop would");
     }
 }

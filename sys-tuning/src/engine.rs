@@ -20,6 +20,7 @@ use crate::plan::Plan;
 use crate::profile::Profile;
 use crate::state::StateDir;
 use crate::survey::Survey;
+use crate::writer::Pulse;
 
 /// The tuning engine of one machine.
 #[derive(Debug, Clone)]
@@ -27,6 +28,7 @@ pub struct Engine {
     pub(crate) root: Arc<Root>,
     pub(crate) state_dir: PathBuf,
     pub(crate) journal_bytes_max: u64,
+    pub(crate) pulse: Pulse,
 }
 
 /// Which boot of which machine; a captured tree may tell neither.
@@ -54,7 +56,18 @@ impl Engine {
     /// The engine for the machine (or captured tree) `root`, with its journal in `state_dir`. Touches nothing.
     #[must_use]
     pub fn new(root: Arc<Root>, state_dir: &Path) -> Self {
-        Self { root, state_dir: state_dir.to_owned(), journal_bytes_max: JOURNAL_BYTES_MAX }
+        Self {
+            root,
+            state_dir: state_dir.to_owned(),
+            journal_bytes_max: JOURNAL_BYTES_MAX,
+            pulse: Pulse::default(),
+        }
+    }
+
+    /// Has `beat` called at least every second while writes are waited for, by the thread that waits.
+    #[must_use]
+    pub fn with_pulse(self, beat: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { pulse: Pulse::new(beat), ..self }
     }
 
     /// For tests: has the journal rewritten at fewer bytes than [`JOURNAL_BYTES_MAX`].

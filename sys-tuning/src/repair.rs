@@ -303,7 +303,7 @@ impl Holder {
         if self.engine.root.is_system() && !jobs.iter().any(blocks) {
             return writer::run_here(&self.engine.root, lock, jobs);
         }
-        let mode = Mode::new(&self.engine.root, self.cpus.clone(), false);
+        let mode = Mode::new(&self.engine.root, self.cpus.clone(), false, &self.engine.pulse);
         writer::run(&self.engine.root, lock, jobs, &mode)
     }
 

@@ -51,7 +51,7 @@ impl Engine {
     /// Writes every item and judges what came of it, in order.
     pub(crate) fn write(&self, locked: &Locked, items: &[&Item], stop_at_failure: bool) -> Vec<Verdict> {
         let jobs = items.iter().map(|item| item.job()).collect();
-        let mode = Mode::new(&self.root, self.worker_cpus(), stop_at_failure);
+        let mode = Mode::new(&self.root, self.worker_cpus(), stop_at_failure, &self.pulse);
         let done = writer::run(&self.root, &locked.lock, jobs, &mode);
         items.iter().zip(done).map(|(item, done)| self.judge(item, done)).collect()
     }

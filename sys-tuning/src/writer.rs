@@ -6,6 +6,7 @@
 //! it writes: a cell that no longer holds what the journal says is not touched.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -76,13 +77,40 @@ pub(crate) struct Mode {
     pub deadline: Nanos,
     /// Where the worker runs.
     pub cpus: CpuSet,
+    pub pulse: Pulse,
 }
 
+/// Called again and again while writes are waited for: a batch may take long, and whoever waits for a sign of life of this
+/// process must not take that for its end.
+#[derive(Clone, Default)]
+pub(crate) struct Pulse(Option<Arc<dyn Fn() + Send + Sync>>);
+
+impl Pulse {
+    pub fn new(beat: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(beat)))
+    }
+
+    fn beat(&self) {
+        if let Some(beat) = &self.0 {
+            beat();
+        }
+    }
+}
+
+impl fmt::Debug for Pulse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Pulse").field(&self.0.is_some()).finish()
+    }
+}
+
+/// The longest time between two beats.
+const BEAT: Nanos = Nanos::from_secs(1);
+
 impl Mode {
-    pub fn new(root: &Root, cpus: CpuSet, stop_at_failure: bool) -> Self {
+    pub fn new(root: &Root, cpus: CpuSet, stop_at_failure: bool, pulse: &Pulse) -> Self {
         // A disk behind plain files may take its time without anything being wrong.
         let deadline = KERNEL_WRITE_DEADLINE.times(if root.is_system() { 1 } else { 40 });
-        Self { stop_at_failure, deadline, cpus }
+        Self { stop_at_failure, deadline, cpus, pulse: pulse.clone() }
     }
 }
 
@@ -198,8 +226,9 @@ impl Batch<'_> {
                 None => self.mode.deadline,
             };
             if left > Nanos::ZERO {
-                let waited = self.shared.changed.wait_timeout(progress, Duration::from(left));
+                let waited = self.shared.changed.wait_timeout(progress, Duration::from(left.min(BEAT)));
                 progress = waited.unwrap_or_else(PoisonError::into_inner).0;
+                self.mode.pulse.beat();
                 continue;
             }
             let Some((index, _)) = progress.running.take() else { continue };
@@ -429,6 +458,7 @@ mod tests {
     use crate::state::StateDir;
     use nix::sys::stat::Mode as FileMode;
     use std::path::Path;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     /// A tree of plain files, and the lock that a batch needs.
     struct Bench {
@@ -437,6 +467,7 @@ mod tests {
         lock: Option<Arc<Lock>>,
         /// Far away while nothing is stuck: a starved machine must not fail a test.
         deadline: Nanos,
+        beats: Arc<AtomicUsize>,
     }
 
     impl Bench {
@@ -447,6 +478,7 @@ mod tests {
                 root: Arc::new(Root::at(dir.path())),
                 lock: Some(Arc::new(Lock::take(&state(dir.path())).unwrap())),
                 deadline: Nanos::from_secs(3600),
+                beats: Arc::default(),
                 dir,
             };
             for (name, text) in files {
@@ -468,7 +500,11 @@ mod tests {
 
         fn run(&self, jobs: Vec<Job>, stop_at_failure: bool) -> Vec<Done> {
             let cpus = host::threads::allowed_cpus().unwrap();
-            let mode = Mode { stop_at_failure, deadline: self.deadline, cpus };
+            let beats = self.beats.clone();
+            let pulse = Pulse::new(move || {
+                beats.fetch_add(1, Ordering::Relaxed);
+            });
+            let mode = Mode { stop_at_failure, deadline: self.deadline, cpus, pulse };
             run(&self.root, self.lock.as_ref().unwrap(), jobs, &mode)
         }
     }
@@ -534,6 +570,16 @@ mod tests {
         let jobs = || vec![job("a", "1", "2"), job("b", "1", "2")];
         assert_eq!(words(&bench.run(jobs(), true)), ["changed", "not tried"]);
         assert_eq!(words(&bench.run(jobs(), false)), ["changed", "wrote"]);
+    }
+
+    #[test]
+    fn while_a_write_is_stuck_there_are_signs_of_life() {
+        let mut bench = Bench::new(&[]);
+        bench.stuck("pipe");
+        bench.deadline = BEAT.times(3);
+        assert_eq!(words(&bench.run(vec![job("pipe", "1", "2")], false)), ["blocked"]);
+        let beats = bench.beats.load(Ordering::Relaxed);
+        assert!(beats >= 3, "{beats} beats in three times their longest distance");
     }
 
     #[test]
