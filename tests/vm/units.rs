@@ -23,7 +23,7 @@ fn wait_restarted(guest: &Guest, unit: &str, pid: &str) {
 #[test]
 fn units_do_what_they_say() {
     let Some(lab) = Lab::open() else { return };
-    for kernel in lab.kernels(&[Kernel::Stock, Kernel::Rt]) {
+    for kernel in lab.kernels(lab.length(&[Kernel::Stock], &[Kernel::Stock, Kernel::Rt])) {
         let mut guest = lab.boot(&Spec::new(kernel));
         guest.install();
         stage(&guest, &["1", "2"]);
