@@ -4,7 +4,9 @@
 //! onto the agent's, bears the agent's uid here and is a stranger all the same. The keeper may not follow another
 //! process's namespace links (that takes CAP_SYS_PTRACE), so it is told by what everybody may read: a process of our user
 //! namespace shows our `uid_map`, one of our pid namespace shows one number in `NSpid`. A process that has ended by then
-//! proves nothing, and its number may be another's: it is refused too. Sources: unix(7), user_namespaces(7),
+//! proves nothing, and its number may be another's: it is refused too (from Linux 6.5 on, by its pidfd; before, only while
+//! nobody else has its number). A user namespace that root gave the identity mapping looks like ours, and its users are
+//! ours. Sources: unix(7), user_namespaces(7),
 //! Documentation/filesystems/proc.rst, table 1-2.
 
 use std::io;

@@ -308,6 +308,7 @@ impl Watch {
             let cell = self.cells.entry(holder.target(drift.line).clone()).or_default();
             let deed = match cell.rivalry.drifted(now.monotonic, rules) {
                 _ if !may_repair => Deed::Observed,
+                Move::Wait => Deed::Observed,
                 Move::Repair if left == 0 => Deed::Failed,
                 Move::Repair => {
                     left -= 1;

@@ -13,7 +13,8 @@ pub struct Rules {
     pub rounds: u32,
     /// A change so soon after a repair is a round; so long as wanted, and the fight is over.
     pub settle: Nanos,
-    /// Rounds are counted; not while the host is still setting itself up after its boot.
+    /// A fight may be given up; not while the host is still setting itself up after its boot. Then a rival is only waited for,
+    /// so that it does not use up the hour's changes.
     pub counts: bool,
 }
 
@@ -22,6 +23,8 @@ pub struct Rules {
 pub struct Rivalry {
     rounds: u32,
     repaired_at: Option<Nanos>,
+    /// Whether the rounds may give the cell up: those of the time before do not.
+    counted: bool,
     /// Left alone; since when it stands as wanted all the same.
     given_up: Option<Option<Nanos>>,
 }
@@ -31,6 +34,8 @@ pub struct Rivalry {
 pub enum Move {
     /// Put it back.
     Repair,
+    /// Put it back when it has settled.
+    Wait,
     /// From now on it is left alone.
     GiveUp,
     /// It is left alone.
@@ -45,9 +50,13 @@ impl Rivalry {
             return Move::Leave;
         }
         let is_soon = self.repaired_at.is_some_and(|at| now < at + rules.settle);
-        self.rounds = if is_soon && rules.counts { self.rounds + 1 } else { 0 };
+        let is_news = rules.counts && !std::mem::replace(&mut self.counted, rules.counts);
+        self.rounds = if is_soon && !is_news { self.rounds + 1 } else { 0 };
         if self.rounds < rules.rounds {
             return Move::Repair;
+        }
+        if !rules.counts {
+            return Move::Wait;
         }
         self.given_up = Some(None);
         Move::GiveUp
@@ -97,14 +106,25 @@ mod tests {
         rivalry
     }
 
-    use Move::{GiveUp, Leave, Repair};
+    use Move::{GiveUp, Leave, Repair, Wait};
 
     #[test]
     fn a_fight_stops_after_its_rounds() {
         check(RULES, &[1, 2, 3, 4, 5], &[Repair, Repair, Repair, GiveUp, Leave]);
         check(RULES, &[1, 11, 21, 31, 41], &[Repair; 5]); // each time it had settled
         check(RULES, &[1, 10, 19, 30, 31, 32, 33], &[Repair, Repair, Repair, Repair, Repair, Repair, GiveUp]);
-        check(Rules { counts: false, ..RULES }, &[1, 2, 3, 4, 5], &[Repair; 5]); // the host is still starting
+    }
+
+    #[test]
+    fn while_the_host_is_starting_rivals_are_waited_for() {
+        let starting = Rules { counts: false, ..RULES };
+        let mut rivalry =
+            check(starting, &[1, 2, 3, 4, 12, 13], &[Repair, Repair, Repair, Wait, Wait, Repair]);
+        // Started: what was before is no round.
+        for (second, expected) in [(14, Repair), (15, Repair), (16, Repair), (17, GiveUp)] {
+            assert_eq!(rivalry.drifted(at(second), &RULES), expected, "at {second} s");
+            rivalry.repaired(at(second));
+        }
     }
 
     #[test]
