@@ -109,7 +109,7 @@ const BEAT: Nanos = Nanos::from_secs(1);
 impl Mode {
     pub fn new(root: &Root, cpus: CpuSet, stop_at_failure: bool, pulse: &Pulse) -> Self {
         // A disk behind plain files may take its time without anything being wrong.
-        let deadline = KERNEL_WRITE_DEADLINE.times(if root.is_system() { 1 } else { 40 });
+        let deadline = KERNEL_WRITE_DEADLINE.times(if root.is_system() { 1 } else { DISK_PATIENCE });
         Self { stop_at_failure, deadline, cpus, pulse: pulse.clone() }
     }
 }
@@ -210,8 +210,11 @@ impl Batch<'_> {
     }
 
     fn deadline(&self, index: usize) -> Nanos {
-        let patience =
-            if matches!(self.jobs[index].cell.form, Form::Pages { .. }) { PAGES_PATIENCE } else { 1 };
+        let patience = match self.jobs[index].cell.form {
+            Form::Pages { .. } => PAGES_PATIENCE,
+            Form::BootLine { .. } if self.root.is_system() => DISK_PATIENCE,
+            _ => 1,
+        };
         self.mode.deadline.times(patience)
     }
 
@@ -448,6 +451,9 @@ const RETRIES: usize = 3;
 /// How much longer than others a write for huge pages may take: the kernel may have to compact memory first (0.3 s for four
 /// pages on an emulated machine with Linux 6.12, where everything else met its deadline).
 const PAGES_PATIENCE: u64 = 20;
+
+/// How much longer an edit of the boot line may take: it is flushed to a disk several times over.
+const DISK_PATIENCE: u64 = 40;
 
 /// Memory taken between two looks at the head-room: 64 pages of 2 MiB take the kernel about 0.2 ms (2-vCPU VM).
 const STEP_BYTES: u64 = 128 << 20;
