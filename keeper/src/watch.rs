@@ -361,14 +361,16 @@ impl Watch {
         if fingerprint == self.fingerprint {
             return Ok(());
         }
-        let is_first = std::mem::replace(&mut self.fingerprint, fingerprint).is_empty();
-        if is_first {
+        if self.fingerprint.is_empty() {
+            self.fingerprint = fingerprint;
             return Ok(()); // the profile was just taken up
         }
         if let Some(holder) = &mut self.holder {
             holder.forget(); // numbers may be others now, though the journal is the same
         }
-        duty.complete(now)
+        duty.complete(now)?; // what stands in the way of it now is met again by the next survey
+        self.fingerprint = fingerprint;
+        Ok(())
     }
 
     /// The guard of an apply that was to be confirmed may have been killed.
