@@ -155,8 +155,8 @@ impl Engine {
         let identity = self.identity()?;
         let dir = StateDir::open(&self.state_dir)?;
         let contents = match &dir {
-            Some(dir) => journal::load(dir, &identity.boot, identity.machine.as_deref())?,
-            None => journal::decode(&[], &identity.boot),
+            Some(dir) => journal::load(dir, identity.machine.as_deref())?,
+            None => journal::decode(&[]),
         };
         let ledger = Ledger::of(&contents.records, &identity.boot);
         Ok(Book { identity, contents, ledger })
@@ -172,7 +172,7 @@ impl Engine {
         let dir = StateDir::create(&self.state_dir)?;
         let lock = Arc::new(Lock::take(&dir)?);
         let identity = self.identity()?;
-        let contents = journal::load(&dir, &identity.boot, identity.machine.as_deref())?;
+        let contents = journal::load(&dir, identity.machine.as_deref())?;
         let ledger = Ledger::of(&contents.records, &identity.boot);
         Ok(Locked { dir, lock, book: Book { identity, contents, ledger } })
     }

@@ -2,12 +2,13 @@
 //!
 //! A line reads `q1 CHECK PREVIOUS LENGTH JSON`: the version, the CRC-32 of what follows it, the check word of the record
 //! before, the JSON's length. So one flipped bit damages one record and is noticed, and a record that was cut out of the
-//! middle is missed. Three things can be wrong with a file, and they are told apart, because they mean different things:
+//! middle is missed. Two things can be wrong with a file, and they are told apart, because they mean different things:
 //!
 //! - a *torn tail*: the last append did not finish. Nothing was written to the kernel for it (the append comes first), so
 //!   the longest valid prefix counts and the tail is cut off before the next append;
-//! - *damage* that only concerns records of earlier boots: those are void anyway;
-//! - any other *damage*: originals may be lost, so nothing is applied, and nothing undone unless it is forced.
+//! - any other *damage*: originals may be lost, or what the host is to be held to, so nothing is applied, and nothing undone
+//!   unless it is forced. That a record is of an earlier boot is no excuse: the profile that stands and the boot line
+//!   outlive theirs, and nobody can say what a damaged record held.
 //!
 //! What a check word cannot see: whole records missing at the very end.
 
@@ -46,10 +47,10 @@ pub(crate) struct Contents {
     last_check: u32,
 }
 
-/// Reads the bytes of a journal, as they look to a process of the boot `boot`.
-pub(crate) fn decode(bytes: &[u8], boot: &str) -> Contents {
+/// Reads the bytes of a journal.
+pub(crate) fn decode(bytes: &[u8]) -> Contents {
     let lines = Lines::of(bytes);
-    let damage = lines.damage(boot);
+    let damage = lines.damage();
     let torn_len = (bytes.len() - lines.valid_len) as u64;
     Contents {
         damage,
@@ -99,28 +100,19 @@ impl Lines {
         lines
     }
 
-    /// What is wrong behind the last record of another boot: everything up to it is void.
-    fn damage(&self, boot: &str) -> Option<String> {
-        let is_void = |item: &Item| match item {
-            Item::Intact { record, .. } => record.boot().is_some_and(|other| other != boot),
-            Item::Bad { .. } => false,
-        };
-        let first_live = self.items.iter().rposition(is_void);
-        let live = &self.items[first_live.unwrap_or(0)..];
-        let mut before: Option<u32> = (first_live.is_none()).then_some(0);
-        for (index, item) in live.iter().enumerate() {
+    /// What is wrong first, in whichever boot it was written: what the host is held to, and the boot line, outlive theirs.
+    fn damage(&self) -> Option<String> {
+        let mut before = 0;
+        for (index, item) in self.items.iter().enumerate() {
             match item {
                 Item::Bad { at } => return Some(format!("damaged at byte {at}")),
-                Item::Intact { previous, check, record } => {
-                    if before.is_some_and(|before| before != *previous) {
-                        let number = index + first_live.unwrap_or(0) + 1;
-                        return Some(format!("record {number} does not follow the one before it"));
-                    }
-                    if before == Some(0) && first_live.is_none() && index == 0 && !is_header(record) {
-                        return Some("the first record is no header".to_owned());
-                    }
-                    before = Some(*check);
+                Item::Intact { previous, .. } if before != *previous => {
+                    return Some(format!("record {} does not follow the one before it", index + 1));
                 }
+                Item::Intact { record, .. } if index == 0 && !is_header(record) => {
+                    return Some("the first record is no header".to_owned());
+                }
+                Item::Intact { check, .. } => before = *check,
             }
         }
         None
@@ -186,7 +178,7 @@ fn encode(record: &Record, previous: u32, bytes: &mut Vec<u8>) -> u32 {
 /// # Errors
 /// [`Error::Permission`], [`Error::State`]; [`Error::Integrity`] when another machine or a later version wrote it. Damage
 /// is in the contents, for the caller to weigh.
-pub(crate) fn load(dir: &StateDir, boot: &str, machine: Option<&str>) -> Result<Contents, Error> {
+pub(crate) fn load(dir: &StateDir, machine: Option<&str>) -> Result<Contents, Error> {
     let mut bytes = Vec::new();
     let doing = "read it";
     if let Some(file) = dir.file(NAME, OFlag::O_RDONLY, doing)? {
@@ -200,7 +192,7 @@ pub(crate) fn load(dir: &StateDir, boot: &str, machine: Option<&str>) -> Result<
         let problem = format!("written by a later quell (format {version}; this one reads {VERSION})");
         return Err(refuse(problem, "use the quell that wrote it"));
     }
-    let contents = decode(&bytes, boot);
+    let contents = decode(&bytes);
     let written_by = contents.records.iter().find_map(|record| match record {
         Record::Header(Header { machine }) => machine.as_deref(),
         _ => None,
@@ -448,7 +440,7 @@ mod tests {
         let (bytes, ends) = (encode_all(&records), boundaries(&records));
         let (mut states, mut wrong) = (0u64, 0u64);
         for length in 0..=bytes.len() {
-            let contents = decode(&bytes[..length], BOOT);
+            let contents = decode(&bytes[..length]);
             states += 1;
             wrong += u64::from(!is_longest_prefix(&contents, &records, &ends, length));
             // Blocks that never reached the disk read as zeroes, from any byte of the last record to any later one.
@@ -457,7 +449,7 @@ mod tests {
                 let mut torn = bytes[..length].to_vec();
                 torn[hole..].fill(0);
                 states += 1;
-                wrong += u64::from(!is_longest_prefix(&decode(&torn, BOOT), &records, &ends, start));
+                wrong += u64::from(!is_longest_prefix(&decode(&torn), &records, &ends, start));
             }
         }
         println!("journal: {states} torn states, {wrong} wrong");
@@ -473,7 +465,7 @@ mod tests {
             for bit in 0..8 {
                 let mut flipped = bytes.clone();
                 flipped[position] ^= 1 << bit;
-                let contents = decode(&flipped, BOOT);
+                let contents = decode(&flipped);
                 let invented = contents.records.iter().any(|record| !records.contains(record));
                 // A newline that is gone joins two records.
                 let lost = records.len() - contents.records.len();
@@ -495,34 +487,31 @@ mod tests {
         for order in
             [&[0, 2, 3, 4, 5][..], &[0, 1, 3, 4, 5], &[1, 2, 3, 4, 5], &[0, 2, 1, 3, 4, 5], &[0, 1, 1, 2]]
         {
-            let contents = decode(&assemble(order), BOOT);
+            let contents = decode(&assemble(order));
             assert!(contents.damage.is_some(), "{order:?} was believed");
         }
-        assert!(decode(&assemble(&[0, 1, 2]), BOOT).damage.is_none(), "a journal may end after any record");
+        assert!(decode(&assemble(&[0, 1, 2])).damage.is_none(), "a journal may end after any record");
     }
 
     #[test]
-    fn damage_before_this_boot_does_not_matter() {
+    fn damage_of_an_earlier_boot_is_noticed_too() {
         let header = Record::Header(Header { machine: None });
         let records =
             vec![header, begin(1, "old"), end(1, "old"), begin(2, "older"), begin(3, BOOT), end(3, BOOT)];
-        let (bytes, ends) = (encode_all(&records), boundaries(&records));
+        let bytes = encode_all(&records);
         for position in 0..bytes.len() {
             let mut damaged = bytes.clone();
             damaged[position] ^= 0x10;
-            // The newline before the last void record, once gone, takes that one along.
-            let is_void = position < ends[3] - 1;
-            let noticed = decode(&damaged, BOOT).damage.is_some();
-            assert_eq!(noticed, !is_void, "byte {position} of {ends:?}");
+            assert!(decode(&damaged).damage.is_some(), "byte {position}");
         }
     }
 
     #[test]
     fn nothing_at_all_is_an_empty_journal() {
-        let contents = decode(b"", BOOT);
+        let contents = decode(b"");
         assert_eq!((contents.records.len(), contents.damage, contents.valid_len), (0, None, 0));
-        assert_eq!(decode(b"q1 1c2", BOOT).torn_len, 6);
-        assert!(decode(b"garbage\n", BOOT).damage.is_some());
+        assert_eq!(decode(b"q1 1c2").torn_len, 6);
+        assert!(decode(b"garbage\n").damage.is_some());
     }
 
     #[test]
@@ -548,7 +537,7 @@ mod tests {
                 let at = at.index(bytes.len());
                 bytes[at] = byte;
             }
-            let contents = decode(&bytes, BOOT);
+            let contents = decode(&bytes);
             prop_assert!(contents.records.iter().all(|record| records.contains(record)));
         }
     }

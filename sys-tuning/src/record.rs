@@ -35,17 +35,6 @@ impl Record {
         };
         record.ok()
     }
-
-    /// The boot the record belongs to; the header belongs to none.
-    pub fn boot(&self) -> Option<&str> {
-        match self {
-            Self::Header(_) => None,
-            Self::Ledger(record) => Some(&record.boot),
-            Self::Begin(record) => Some(&record.boot),
-            Self::End(record) => Some(&record.boot),
-            Self::Confirm(record) => Some(&record.boot),
-        }
-    }
 }
 
 /// Whose journal it is.

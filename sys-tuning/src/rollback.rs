@@ -474,7 +474,7 @@ mod tests {
     /// A journal, sound in every check word, that says somebody's `entry` was applied here.
     fn forge(dir: &Path, entry: Entry) {
         let state = StateDir::create(&dir.join("state")).unwrap();
-        let contents = crate::journal::load(&state, "unknown", None).unwrap();
+        let contents = crate::journal::load(&state, None).unwrap();
         let mut journal = Journal::new(&state, &contents, None, u64::MAX).unwrap();
         let (boot, profile) = (String::from("unknown"), String::from("forged"));
         let now = entry.to.clone();

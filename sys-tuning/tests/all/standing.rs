@@ -311,6 +311,9 @@ fn a_journal_that_cannot_be_trusted_says_nothing_about_what_stands() {
     crate::tree::write(&path, &text);
     assert!(matches!(host.engine().standing(), Err(Error::Integrity { .. })));
     assert!(matches!(host.engine().undo_overdue(LATE, 0), Err(Error::Integrity { .. })));
+    // Nor is it believed in the boots after it: the wish that cannot be read would be passed over for an older one.
+    host.boot(1);
+    assert!(matches!(host.engine().standing(), Err(Error::Integrity { .. })));
     let elsewhere = Engine::new(Arc::new(Root::at(&host.machine.root())), Path::new("/nonexistent"));
     assert!(matches!(elsewhere.standing(), Ok(Standing::NeverAsked)), "no journal, no wish");
 }
@@ -337,4 +340,20 @@ fn what_root_asks_for_between_a_look_and_the_lock_is_not_overruled() {
     busy(over("ten", Over::Standing(id)));
     busy(over("ten", Over::Nothing));
     host.check("released", "60");
+}
+
+#[test]
+fn a_wish_of_an_earlier_boot_that_is_damaged_is_not_passed_over() {
+    let host = Host::new();
+    host.apply("hung");
+    host.back(RollbackTo::Baseline);
+    host.boot(1);
+    host.apply("ten");
+    host.boot(2);
+    let path = host.machine.state().join("journal");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let damaged = text.replacen("\"what\":\"rollback\"", "\"what\":\"rollbacc\"", 1);
+    assert_ne!(damaged, text);
+    crate::tree::write(&path, &damaged);
+    assert!(matches!(host.engine().standing(), Err(Error::Integrity { .. })));
 }
