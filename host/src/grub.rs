@@ -70,9 +70,12 @@ fn is_plain(byte: u8) -> bool {
 // Format: "# GRUB Environment Block\nquell_armed=1c291ca3\nsaved_entry=\n##########..."   (grub-core/lib/envblk.c)
 fn parse(text: &str) -> Result<Block, Malformed> {
     let first = text.lines().next().unwrap_or_default();
-    let words = text
-        .strip_prefix(SIGNATURE)
-        .ok_or_else(|| Malformed::new(first, "not GRUB's environment block: its signature is missing"))?;
+    let words = text.strip_prefix(SIGNATURE).ok_or_else(|| {
+        Malformed::new(
+            first,
+            "not GRUB's environment block: its signature is missing; `quell tune boot init` makes it anew",
+        )
+    })?;
     let lines = words.lines().filter(|line| !line.starts_with('#'));
     let word = |line: &str| line.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
     Ok(Block(lines.filter_map(word).collect()))

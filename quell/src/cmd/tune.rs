@@ -28,7 +28,11 @@ use crate::output;
 /// Runs a verb.
 pub fn run(options: &Tune) -> Result<Exit, Failure> {
     if !matches!(options.verb, TuneVerb::Explain { .. } | TuneVerb::Confirm { guard: true, .. }) {
-        confirm::undo_overdue(options);
+        let undone = confirm::undo_overdue(options);
+        // Somebody asks for the very step back that was just made: a second one would take away what was kept.
+        if let (Some(undone), TuneVerb::Rollback { to: None, script: false, .. }) = (undone, &options.verb) {
+            return tell_rolled_back(options, &engine(options)?, &undone, RollbackTo::Last);
+        }
     }
     match &options.verb {
         TuneVerb::Plan { profile, script } => plan(options, &profile.profile, *script),
@@ -156,8 +160,16 @@ fn roll_back(options: &Tune, rollback: &RollbackOptions, script: bool) -> Result
         output::print(&script::shell(&engine.rollback_steps(rollback)?))?;
         return Ok(Exit::Yes);
     }
-    let rolled_back = engine.rollback(rollback)?;
-    let document = rollback_document(&rolled_back, rollback.to, engine.root().write_count());
+    tell_rolled_back(options, &engine, &engine.rollback(rollback)?, rollback.to)
+}
+
+fn tell_rolled_back(
+    options: &Tune,
+    engine: &Engine,
+    rolled_back: &RolledBack,
+    to: RollbackTo,
+) -> Result<Exit, Failure> {
+    let document = rollback_document(rolled_back, to, engine.root().write_count());
     show(options, || document.to_json(), || text::rollback(&document, &output::style()))?;
     match (&rolled_back.unrecorded, &rolled_back.damage) {
         (Some(why), _) => output::tell(&format!("quell: this is not in the journal: {why}")),

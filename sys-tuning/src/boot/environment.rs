@@ -221,8 +221,9 @@ fn malformed(root: &Root, path: &str, problem: String) -> Error {
     Error::Format { path: root.display(path), line: String::new(), problem }
 }
 
-/// Makes the directory and the blocks that are missing, beside GRUB's own files; what is there stays. The answer is the
-/// directory, or `None` where there is no GRUB.
+/// Makes the directory and the blocks that are missing, beside GRUB's own files, and those anew that are none (GRUB passes
+/// them over and writes to none of them, so that they may move); what is there stays. The answer is the directory, or `None`
+/// where there is no GRUB.
 ///
 /// # Errors
 /// [`Error::Write`], [`Error::Read`].
@@ -236,9 +237,18 @@ pub fn install(root: &Root) -> Result<Option<String>, Error> {
         [(GOOD, &[]), (TRIAL, &[]), (ARMED, &[("quell_armed", ""), ("quell_tried", "")])];
     for (name, words) in blank {
         let path = format!("{dir}/{name}");
-        if !root.exists(&path) {
+        if !is_block(root, &path)? {
             put(root, &path, words)?;
         }
     }
     Ok(Some(dir))
+}
+
+/// Whether a block stands there, of the length that GRUB writes back.
+fn is_block(root: &Root, path: &str) -> Result<bool, Error> {
+    match Block::read(root, path) {
+        Ok(_) => Ok(root.read_lossy(path)?.len() == host::grub::BLOCK_BYTES),
+        Err(Error::Absent { .. } | Error::Format { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
 }

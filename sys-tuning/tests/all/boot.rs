@@ -376,6 +376,27 @@ fn without_a_boot_loader_of_ours_there_is_nothing_to_do_or_a_reason() {
     assert_eq!(told(&broken), (Status::Failed, expected.to_owned()));
 }
 
+/// As a power cut, or somebody's editor, may leave them.
+#[test]
+fn a_block_that_is_none_is_told_and_made_anew() {
+    for left in ["", "garbage", "# GRUB Environment Block\nquell_armed=\n"] {
+        let machine = machine();
+        assert_eq!(apply(&machine.engine(), SKEW)[0].1, Status::NeedsReboot);
+        machine.put("/boot/grub/quell/armed.env", left);
+        if !left.starts_with('#') {
+            let told = machine.engine().boot().unwrap_err().to_string();
+            assert!(told.contains("armed.env") && told.contains("`quell tune boot init`"), "{told}");
+        }
+        let trial = machine.block("trial");
+        machine.engine().install_boot().unwrap();
+        assert_eq!(machine.get("/boot/grub/quell/armed.env").len(), host::grub::BLOCK_BYTES);
+        assert_eq!(machine.block("trial").value("quell_trial_id"), trial.value("quell_trial_id"), "it stays");
+        assert_eq!(machine.standing().0, Standing::Settled, "nothing is armed");
+        assert_eq!(apply(&machine.engine(), SKEW)[0].1, Status::NeedsReboot, "{left:?}");
+        assert_eq!(machine.standing().0, Standing::Armed);
+    }
+}
+
 /// What stands in the way of a profile with these knobs.
 #[track_caller]
 fn danger(knobs: &str, expected: &[&str]) {

@@ -1,6 +1,7 @@
 //! `apply --confirm-within`: what is not confirmed is undone, whoever is left to do it.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -113,6 +114,22 @@ fn without_the_guard_the_next_command_undoes_it() {
         assert!(told.stderr.contains("was not confirmed in time, and is undone now"), "{told}");
         assert_eq!(tuned.host.read(SWAPPINESS), ORIGINAL, "{verb:?}");
     }
+}
+
+#[test]
+fn one_step_back_from_what_is_overdue_is_one_step() {
+    let tuned = Tuned::small();
+    tuned.swappiness(33).succeeds();
+    tuned.on_trial(SECOND);
+    let applied = Instant::now();
+    kill(tuned.guard().unwrap(), Signal::SIGKILL).unwrap();
+    until("its time is over", || (applied.elapsed() > Duration::from_secs(1)).then_some(()));
+    let back = tuned.run(["rollback", "--json"]).succeeds();
+    assert!(back.stderr.contains("transaction 2 (") && back.stderr.contains("is undone now"), "{back}");
+    assert_eq!(back.json("quell.rollback/1")["changes"][0]["to"], "33");
+    assert_eq!(tuned.host.read(SWAPPINESS), "33\n", "what was there before the trial stays");
+    tuned.run(["rollback"]).succeeds();
+    assert_eq!(tuned.host.read(SWAPPINESS), ORIGINAL);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use host::threads::{boottime_now, monotonic_now, sleep_until};
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{chdir, setsid};
 use report::{ConfirmDocument, Exit};
-use sys_tuning::{Engine, Error, Trial};
+use sys_tuning::{Engine, Error, RolledBack, Trial};
 use units::Nanos;
 use units::limits::{CONFIRM_WITHIN_MAX, CONFIRM_WITHIN_MIN, OVERDUE_ATTEMPTS};
 
@@ -108,22 +108,20 @@ fn next(engine: &Engine) -> Next {
 }
 
 /// Undoes what was not confirmed in time, before anything else is done. What stands in the way of that stands in the way of
-/// the command itself, which tells it; looking needs no rights.
-pub fn undo_overdue(options: &Tune) {
-    let Ok(engine) = engine(options) else { return };
+/// the command itself, which tells it; looking needs no rights. The answer is what was undone.
+pub fn undo_overdue(options: &Tune) -> Option<RolledBack> {
+    let engine = engine(options).ok()?;
     let clock = boottime_now();
-    let Ok(Some(trial)) = engine.on_trial() else { return };
-    match engine.undo_overdue(clock, now()) {
-        Ok(Some(_)) => output::tell(&format!(
-            "quell: transaction {} ({}) was not confirmed in time, and is undone now",
-            trial.id, trial.profile
-        )),
-        Err(Error::Busy { .. }) | Ok(None) => {}
-        Err(error) => output::tell(&format!(
-            "quell: transaction {} ({}) was not confirmed in time, and cannot be undone: {error}",
-            trial.id, trial.profile
-        )),
-    }
+    let trial = engine.on_trial().ok()??;
+    let undone = engine.undo_overdue(clock, now());
+    let became = match &undone {
+        Ok(Some(_)) => "is undone now".to_owned(),
+        Err(Error::Busy { .. }) | Ok(None) => return None,
+        Err(error) => format!("cannot be undone: {error}"),
+    };
+    let Trial { id, profile, .. } = trial;
+    output::tell(&format!("quell: transaction {id} ({profile}) was not confirmed in time, and {became}"));
+    undone.ok().flatten()
 }
 
 /// `quell tune confirm`.
