@@ -13,8 +13,8 @@ pub struct Rules {
     pub rounds: u32,
     /// A change so soon after a repair is a round; so long as wanted, and the fight is over.
     pub settle: Nanos,
-    /// A fight may be given up; not while the host is still setting itself up after its boot. Then a rival is only waited for,
-    /// so that it does not use up the hour's changes.
+    /// A fight may be given up; not while the host is still setting itself up after its boot. Then a rival is only waited
+    /// for, so that it does not use up the hour's changes.
     pub counts: bool,
 }
 
