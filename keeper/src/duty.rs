@@ -6,8 +6,8 @@
 use orders::{Evacuate, Refusal, STATUS_WORDS};
 use report::WallTime;
 use sys_tuning::{
-    Applied, ApplyOptions, Asker, Engine, Error, Over, Profile, RollbackOptions, RollbackTo, Standing,
-    StandingProfile, StateDir, Status, registry,
+    Applied, ApplyOptions, Asker, Engine, Error, Over, Profile, Standing, StandingProfile, StateDir, Status,
+    registry,
 };
 use units::Nanos;
 
@@ -105,8 +105,9 @@ impl Duty {
         }
     }
 
-    /// Brings the host to its profile, finishing what an interrupted apply began; without a profile to hold, such an apply
-    /// is taken back. Returns whether another engine was at it, so that it has to be tried again.
+    /// Brings the host to its profile, finishing what an interrupted apply began (its profile stands from its begin on).
+    /// Without a profile to hold nothing is touched: what looks interrupted may be under way. Returns whether another engine
+    /// was at it, so that it has to be tried again.
     pub fn take_up(&mut self, now: Moment) -> bool {
         let (unfit, is_busy) = match self.bring_up(now) {
             Ok(()) => (None, false),
@@ -127,7 +128,7 @@ impl Duty {
     fn bring_up(&mut self, now: Moment) -> Result<(), TakeUp> {
         self.engine.undo_overdue(now.boottime, now.wall.unix_s())?;
         self.learn()?;
-        let Some(wish) = &self.held.wish else { return self.take_back_interrupted(now.wall) };
+        let Some(wish) = &self.held.wish else { return Ok(()) };
         let plan = self.engine.plan(&wish.profile)?.at_runtime();
         let applied = self.engine.apply(&plan, &wish.options(wish.standing.is_some(), now.wall))?;
         self.held.journal = applied.id.or(self.held.journal);
@@ -166,16 +167,6 @@ impl Duty {
             return Err(TakeUp::Profile(why));
         }
         self.held.wish = wish;
-        Ok(())
-    }
-
-    fn take_back_interrupted(&mut self, at: WallTime) -> Result<(), TakeUp> {
-        let Some(id) = self.engine.drift()?.interrupted else { return Ok(()) };
-        let undone =
-            self.engine.rollback(&RollbackOptions { to: RollbackTo::Last, force: false, at: at.unix_s() })?;
-        let left = undone.changes.iter().filter(|row| row.status.is_trouble()).count();
-        let entry = Entry::new(Level::Warning, "took-back-interrupted").number("transaction", id);
-        self.audit.tell(at, &entry.number("left", u64::try_from(left).unwrap_or(u64::MAX)));
         Ok(())
     }
 
