@@ -159,17 +159,13 @@ fn failed_trial(state: &State, arguments: &str) -> Option<String> {
 
 /// What a change of the line means for each argument.
 pub(crate) fn parts(from: &str, to: &str, asked: &[Asked]) -> Vec<Part> {
-    let name = |word: &str| word.split_once('=').map_or(word, |(name, _)| name).to_owned();
-    let words = |line: &str| -> Vec<String> {
-        line.split(' ').filter(|word| *word != NONE).map(str::to_owned).collect()
-    };
-    let (old, new) = (words(from), words(to));
+    let (old, new) = (units(from), units(to));
     let mut parts = Vec::new();
     for Asked { knob, attribute, argument, reason, source } in asked {
         let before = if holds(from, argument) {
             continue;
         } else {
-            old.iter().find(|word| name(word) == name(argument)).cloned()
+            old.iter().find(|unit| name(unit) == name(argument)).cloned()
         };
         parts.push(Part {
             knob,
@@ -180,17 +176,42 @@ pub(crate) fn parts(from: &str, to: &str, asked: &[Asked]) -> Vec<Part> {
             source,
         });
     }
-    for word in old.iter().filter(|word| !new.iter().any(|other| name(other) == name(word))) {
+    for unit in old.iter().filter(|unit| !new.iter().any(|other| name(other) == name(unit))) {
         parts.push(Part {
             knob: boot_line::KNOB.id,
-            attribute: name(word),
-            from: word.clone(),
+            attribute: name(unit).to_owned(),
+            from: unit.clone(),
             to: crate::cell::ABSENT.to_owned(),
             reason: "the profile does not ask for it",
             source: boot_line::KNOB.source,
         });
     }
     parts
+}
+
+/// The arguments of a line: words, but a count of huge pages stays with the size before it.
+pub(crate) fn units(line: &str) -> Vec<String> {
+    let mut units: Vec<String> = Vec::new();
+    for word in line.split(' ').filter(|word| *word != NONE) {
+        match units.last_mut() {
+            Some(last) if word.starts_with("hugepages=") && last.starts_with("hugepagesz=") => {
+                last.push(' ');
+                last.push_str(word);
+            }
+            _ => units.push(word.to_owned()),
+        }
+    }
+    units
+}
+
+/// What tells an argument from others: the parameter, and of huge pages the size.
+pub(crate) fn name(argument: &str) -> &str {
+    let first = argument.split(' ').next().unwrap_or(argument);
+    if first.starts_with("hugepagesz=") {
+        first
+    } else {
+        first.split_once('=').map_or(first, |(name, _)| name)
+    }
 }
 
 /// Whether the argument, which may be two words, stands on the line as it is.
@@ -235,5 +256,20 @@ mod tests {
             &["mem.hugeboot cpus: absent -> hugepagesz=1G hugepages=0:1"],
         );
         check("nohz_full=2-3", "nohz_full=2-3", &[nohz()], &[]);
+        check(
+            "hugepagesz=1G hugepages=0:2",
+            "hugepagesz=1G hugepages=0:1",
+            &[huge()],
+            &["mem.hugeboot cpus: hugepagesz=1G hugepages=0:2 -> hugepagesz=1G hugepages=0:1"],
+        );
+        check(
+            "skew_tick=1 hugepagesz=2M hugepages=0:512 hugepagesz=1G hugepages=0:1",
+            "hugepagesz=1G hugepages=0:1",
+            &[huge()],
+            &[
+                "boot.line skew_tick: skew_tick=1 -> absent",
+                "boot.line hugepagesz=2M: hugepagesz=2M hugepages=0:512 -> absent",
+            ],
+        );
     }
 }

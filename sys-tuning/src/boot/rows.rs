@@ -3,7 +3,7 @@
 use host::Root;
 
 use super::accept::{Evidence, Judged, Verdict};
-use super::compose::{Asked, holds};
+use super::compose::{Asked, holds, name, units};
 use crate::status::Status;
 use crate::verify::Verifying;
 
@@ -41,9 +41,8 @@ fn argument_like(line: &str, argument: &str) -> String {
     if holds(line, argument) {
         return argument.to_owned();
     }
-    let name = |word: &str| word.split_once('=').map_or(word, |(name, _)| name).to_owned();
-    let found = line.split(' ').find(|word| name(word) == name(argument));
-    found.unwrap_or(crate::cell::ABSENT).to_owned()
+    let found = units(line).into_iter().find(|unit| name(unit) == name(argument));
+    found.unwrap_or_else(|| crate::cell::ABSENT.to_owned())
 }
 
 /// The row of an argument that this boot was made with.
