@@ -99,7 +99,7 @@ impl Measuring {
     /// # Errors
     /// [`StartError`], with nothing left running.
     pub fn start(settings: &Settings, root: &Root, watchdog: Option<Watchdog>) -> Result<Self, StartError> {
-        let allowed = threads::allowed_cpus().ok();
+        let allowed = allowed(root);
         // The calibration's wait and the look at busy CPUs want the same kind of time, so one is spent inside the
         // other.
         let mut timing = None;
@@ -233,6 +233,17 @@ impl Measuring {
         self.stop.store(true, Ordering::Release); // pairs with the load in Collector::run
         drop(collector.join()); // an error is its panic, which ends the process where panics abort
     }
+}
+
+/// Where this process may measure: the CPUs it was given, and the isolated ones that it was not, as far as it can have them.
+fn allowed(root: &Root) -> Option<CpuSet> {
+    let given = threads::allowed_cpus().ok()?;
+    let (Ok(cpus), Ok(reachable)) = (host::cpus::Cpus::read(root), threads::reachable_cpus()) else {
+        return Some(given);
+    };
+    let isolated =
+        cpus.nohz_full.as_ref().map_or_else(|| cpus.isolated.clone(), |quiet| quiet.union(&cpus.isolated));
+    Some(given.union(&isolated.intersection(&reachable)))
 }
 
 impl Prepared {

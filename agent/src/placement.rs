@@ -19,7 +19,7 @@ pub const OCCUPIED_SHARE: f64 = 0.5;
 pub struct Topology {
     /// On line.
     pub online: CpuSet,
-    /// This process may run there (enclosing cpuset, inherited mask).
+    /// This process may run there: its inherited mask, and the isolated CPUs that its cpuset leaves it.
     pub allowed: CpuSet,
     /// Isolated by boot line or `nohz_full`.
     pub isolated: CpuSet,
@@ -166,7 +166,7 @@ fn automatic(topology: &Topology) -> Result<(CpuSet, String, Vec<String>), Place
         (free.iter().take(SHARED_CPUS_MAX).collect(), why.to_owned())
     } else {
         let why = format!(
-            "the isolated CPUs ({isolated}) are outside this process's affinity ({allowed}): these run everything else"
+            "the isolated CPUs ({isolated}) are outside this process's cpuset ({allowed}): these run everything else"
         );
         (free.iter().take(SHARED_CPUS_MAX).collect(), why)
     };

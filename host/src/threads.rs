@@ -134,6 +134,25 @@ pub fn allowed_cpus() -> io::Result<CpuSet> {
     Ok((0..known).filter(|cpu| set.is_set(usize::from(*cpu)).unwrap_or(false)).map(CpuId).collect())
 }
 
+/// The CPUs the calling thread could run on if it asked: those its cpuset leaves it, also where its own mask is narrower.
+/// What systemd starts has a mask without the isolated CPUs (it has its own from the kernel, which keeps them out of it), and
+/// may leave it. The thread's mask is as before afterwards.
+///
+/// # Errors
+/// The kernel's refusal; none is documented for the calling thread.
+pub fn reachable_cpus() -> io::Result<CpuSet> {
+    let own = Pid::from_raw(0);
+    let before = nix::sched::sched_getaffinity(own).map_err(io::Error::from)?;
+    let mut every = nix::sched::CpuSet::new();
+    for cpu in 0..nix::sched::CpuSet::count() {
+        every.set(cpu).map_err(io::Error::from)?;
+    }
+    nix::sched::sched_setaffinity(own, &every).map_err(io::Error::from)?;
+    let reachable = allowed_cpus();
+    nix::sched::sched_setaffinity(own, &before).map_err(io::Error::from)?;
+    reachable
+}
+
 fn set_policy(policy: Policy) -> io::Result<()> {
     let (number, priority) = match policy {
         Policy::Other => (libc::SCHED_OTHER, 0), // said, not assumed: a thread starts with its creator's policy

@@ -43,7 +43,10 @@ fn isolate_there_and_back(guest: &Guest, profile: &str) {
     let before = guest.text(SNAPSHOT);
     guest.write(
         "/root/host.toml",
-        &format!("schema = \"quell.profile/1\"\ninclude = [\"{profile}\"]\n[cpus]\nisolated = \"2-3\"\n"),
+        &format!(
+            "schema = \"quell.profile/1\"\ninclude = [\"{profile}\"]\n[cpus]\nisolated = \"2-3\"\n[knobs]\n\
+             \"iso.cpuset2\" = {{ cpus = \"isolated\", partition = \"isolated\" }}\n"
+        ),
     );
     tune(guest, "apply --profile /root/host.toml").succeeds();
     assert_eq!(guest.text("cat /sys/fs/cgroup/cpuset.cpus.isolated"), "2-3");
