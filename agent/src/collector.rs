@@ -240,7 +240,7 @@ impl Instant {
         self.at + clock.to_nanos(stamp.since(self.stamp)) - clock.to_nanos(self.stamp.since(stamp))
     }
 
-    /// What CLOCK_MONOTONIC_RAW read when CLOCK_MONOTONIC read `at`, which [`Instant::of`] gave.
+    /// What CLOCK_MONOTONIC_RAW read when CLOCK_MONOTONIC read `at`, which `Instant::of` gave.
     #[must_use]
     pub fn raw_of(&self, at: Nanos) -> Nanos {
         self.raw + (at - self.at) - (self.at - at)
