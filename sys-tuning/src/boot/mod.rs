@@ -10,7 +10,7 @@
 //!                                                   └─ panic, reset ─> reboot: the good line, as before
 //! ```
 //!
-//! Knobs contribute arguments to one line ([`mod@compose`]); the engine journals, writes and restores that line as one cell,
+//! Knobs contribute arguments to one line (`compose`); the engine journals, writes and restores that line as one cell,
 //! so that there is no half of an edit. Left out on purpose: editing grub.cfg, /etc/default/grub or boot entries, running
 //! update-grub, and rebooting.
 
