@@ -24,4 +24,5 @@ mod boot_line;
 mod boots;
 mod hold;
 mod isolation;
+mod numbers;
 mod units;

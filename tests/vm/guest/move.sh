@@ -1,0 +1,8 @@
+# Has quell move every movable interrupt to each CPU that is named, one after the other; then says in /root/moved how often
+# that worked, and on how many CPUs the network card's queues have been served.
+moved=0
+for cpu in "$@"; do
+    quell tune apply --profile "/root/irq$cpu.toml" && moved=$((moved + 1))
+done
+cpus=$(awk '/virtio.*(in|out)put/ { for (i = 2; i <= 5; i++) if ($i) hit[i] = 1 } END { print length(hit) }' /proc/interrupts)
+echo "$moved to $cpus CPUs" > /root/moved.new && mv /root/moved.new /root/moved
