@@ -135,7 +135,7 @@ pub fn allowed_cpus() -> io::Result<CpuSet> {
 }
 
 /// The CPUs the calling thread could run on if it asked: those its cpuset leaves it, also where its own mask is narrower.
-/// What systemd starts has a mask without the isolated CPUs (it has its own from the kernel, which keeps them out of it), and
+/// What systemd starts has a mask without the isolated CPUs (its own, from the kernel, has none of them), and
 /// may leave it. The thread's mask is as before afterwards.
 ///
 /// # Errors
