@@ -25,4 +25,5 @@ mod boots;
 mod hold;
 mod isolation;
 mod numbers;
+mod timeline;
 mod units;

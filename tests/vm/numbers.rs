@@ -5,10 +5,108 @@
 use std::net::UdpSocket;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::harness::{Dice, Guest, Kernel, Lab, Spec, figure};
 
+const COUNT: &str = include_str!("guest/count.py");
 const MOVE: &str = include_str!("guest/move.sh");
 const ECHO: &str = include_str!("guest/echo.py");
+
+/// What stands for the application: it spins on the CPU it is bound to, under the ordinary scheduler.
+const SPINNER: &str =
+    "[Service]\nSlice=trading.slice\nExecStart=/usr/bin/taskset -c %i /bin/sh -c 'while :; do :; done'\n";
+
+/// What `colo` does at run time: the boot line of these machines is qemu's.
+const HOST_PROFILE: &str = r#"
+schema = "quell.profile/1"
+include = ["balanced"]
+[cpus]
+isolated = "2-3"
+[knobs]
+"iso.cpuset2"  = { cpus = "isolated", partition = "isolated" }
+"iso.tasks"    = { cpus = "housekeeping" }
+"iso.kthreads" = { cpus = "housekeeping" }
+"iso.vmstat"   = { stat_interval = 120 }
+"iso.timermig" = { enabled = true }
+"#;
+
+/// Share of one CPU that watching may cost, in parts of a million: 0.1 %.
+const WATCHING_PPM_MAX: u64 = 1000;
+
+#[test]
+fn nothing_of_quell_reaches_an_isolated_cpu() {
+    let Some(lab) = Lab::open() else { return };
+    for kernel in lab.kernels(&[Kernel::Stock, Kernel::Rt]) {
+        let append = "isolcpus=managed_irq,2-3 nohz_full=2-3 rcu_nocbs=2-3".to_owned();
+        let guest = lab.boot(&Spec { append, ..Spec::new(kernel) });
+        guest.install();
+        hold_to_profile(&guest);
+        let seconds = lab.length(20, 60);
+        let steady = count(&guest, seconds);
+        figure(&format!("{}: {seconds} s on CPUs 2-3 under spinners: {steady}", kernel.name()));
+        assert_eq!(steady["lost"], 0, "{steady}");
+        assert_eq!(steady["switches_by_quell"], 0, "{steady}");
+        assert_eq!(steady["sent_by_quell"], 0, "{steady}");
+
+        // The counter sees quell where quell is: an agent that is told to measure the isolated CPUs does run there.
+        guest.run("mkdir -p /etc/quell/conf.d && printf '[measure]\\ncpus = \"2-3\"\\n' > /etc/quell/conf.d/there.toml");
+        // It takes no CPU on which somebody spins already.
+        guest.run("systemctl stop spinner@2 spinner@3 && systemctl restart quell-agent.service").succeeds();
+        guest.run("systemctl start spinner@2 spinner@3").succeeds();
+        let told = count(&guest, 5);
+        figure(&format!("{}: the same, told to probe there (negative control, 5 s): {told}", kernel.name()));
+        assert!(told["switches_by_quell"].as_u64().unwrap() > 0, "{told}");
+    }
+}
+
+/// A tuned host in steady state: spinners on the isolated CPUs, keeper and agent at work beside them.
+fn hold_to_profile(guest: &Guest) {
+    guest.write("/etc/quell/host.toml", HOST_PROFILE);
+    guest.write("/etc/systemd/system/spinner@.service", SPINNER);
+    guest.run("systemctl daemon-reload && systemctl start spinner@2 spinner@3").succeeds();
+    let applied = guest.run("quell tune apply --profile /etc/quell/host.toml");
+    assert!(matches!(applied.code, Some(0 | 8)), "{applied}");
+    guest.run("systemctl start quell-keeper.service quell-agent.service").succeeds();
+    guest.run("systemctl is-system-running --wait");
+}
+
+fn count(guest: &Guest, seconds: u32) -> Value {
+    guest.write("/root/count.py", COUNT);
+    guest.run(&format!("taskset -c 0 python3 /root/count.py {seconds} 2 3")).succeeds().json("lab.count/1")
+}
+
+#[test]
+fn watching_costs_next_to_nothing() {
+    let Some(lab) = Lab::open() else { return };
+    for kernel in lab.kernels(lab.length(&[Kernel::Stock], &[Kernel::Stock, Kernel::Rt])) {
+        let guest = lab.boot(&Spec::new(kernel));
+        guest.install();
+        hold_to_profile(&guest);
+        let seconds = lab.length(20, 60);
+        let (before, after) = cpu_ns_over(&guest, "quell-keeper", seconds);
+        let ppm = (after - before) / (u64::from(seconds) * 1000);
+        let memory = guest.text(
+            "grep -E 'RssAnon|RssFile|RssShmem' /proc/$(pidof quell-keeper)/status | tr -s '\\t\\n' ' '",
+        );
+        figure(&format!(
+            "{}: keeper watching for {seconds} s: {ppm} ppm of one CPU; {memory}",
+            kernel.name()
+        ));
+        assert!(ppm <= WATCHING_PPM_MAX, "{ppm} ppm of one CPU");
+    }
+}
+
+/// CPU time of all threads of `program` before and after `seconds`. Format of schedstat: "1234567 890 12", ns on a CPU
+/// first (Documentation/scheduler/sched-stats.rst).
+fn cpu_ns_over(guest: &Guest, program: &str, seconds: u32) -> (u64, u64) {
+    let once = format!(
+        "cat /proc/$(pidof {program})/task/*/schedstat | awk '{{ sum += $1 }} END {{ printf \"%d\\n\", sum }}'"
+    );
+    let said = guest.text(&format!("{once}; sleep {seconds}; {once}"));
+    let mut numbers = said.lines().map(|line| line.parse().unwrap());
+    (numbers.next().unwrap(), numbers.next().unwrap())
+}
 
 #[test]
 fn moving_interrupts_loses_no_datagram() {
