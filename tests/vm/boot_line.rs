@@ -71,7 +71,7 @@ fn arm(guest: &Guest, line: &str, id: &str) {
 
 #[test]
 fn broken_lines_lead_back_to_the_one_before() {
-    let Some(lab) = Lab::open() else { return };
+    let Some(lab) = Lab::open_in_full() else { return };
     let mut guest = bootable(&lab);
     // Dies without a root; dies with its first process; comes up without what it asked for. (One that hangs, as with too
     // many huge pages, comes back when somebody cuts its power, or a hardware watchdog does.)
@@ -98,7 +98,7 @@ fn broken_lines_lead_back_to_the_one_before() {
 
 #[test]
 fn a_power_cut_after_arming_boots_a_whole_line() {
-    let Some(lab) = Lab::open() else { return };
+    let Some(lab) = Lab::open_in_full() else { return };
     let mut guest = bootable(&lab);
     for _ in 0..lab.length(1, 20) {
         guest.run("quell tune boot forget; quell tune apply --profile /root/quiet.toml").exits(NEEDS_REBOOT);

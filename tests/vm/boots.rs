@@ -26,7 +26,7 @@ fn each_kernel_boots_and_keeps_what_it_made_durable() {
 
 #[test]
 fn a_machine_boots_by_itself_with_a_changed_line() {
-    let Some(lab) = Lab::open() else { return };
+    let Some(lab) = Lab::open_in_full() else { return };
     let mut guest = lab.boot(&Spec { grub: true, ..Spec::new(Kernel::Stock) });
     let before = guest.boot_id();
     guest.run("echo 'GRUB_CMDLINE_LINUX=\"console=ttyS0 isolcpus=domain,2-3 nohz_full=2-3\"' >> /etc/default/grub.d/lab.cfg");
@@ -39,7 +39,7 @@ fn a_machine_boots_by_itself_with_a_changed_line() {
 
 #[test]
 fn a_machine_with_two_nodes_takes_the_product() {
-    let Some(lab) = Lab::open() else { return };
+    let Some(lab) = Lab::open_in_full() else { return };
     let guest = lab.boot(&Spec { numa: true, ..Spec::new(Kernel::Stock) });
     assert_eq!(guest.text("cat /sys/devices/system/node/online"), "0-1");
     guest.install();

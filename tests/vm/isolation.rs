@@ -63,7 +63,7 @@ fn isolate_there_and_back(guest: &Guest, profile: &str) {
 
 #[test]
 fn isolation_there_and_back() {
-    let Some(lab) = Lab::open() else { return };
+    let Some(lab) = Lab::open_in_full() else { return };
     for (kernel, profile) in [(Kernel::Stock, "colo"), (Kernel::Rt, "colo-rt")] {
         if lab.kernels(&[kernel]).is_empty() {
             continue;

@@ -36,7 +36,7 @@ const WATCHING_PPM_MAX: u64 = 1000;
 
 #[test]
 fn nothing_of_quell_reaches_an_isolated_cpu() {
-    let Some(lab) = Lab::open() else { return };
+    let Some(lab) = Lab::open_in_full() else { return };
     for kernel in lab.kernels(&[Kernel::Stock, Kernel::Rt]) {
         let append = "isolcpus=managed_irq,2-3 nohz_full=2-3 rcu_nocbs=2-3".to_owned();
         let guest = lab.boot(&Spec { append, ..Spec::new(kernel) });
@@ -78,7 +78,7 @@ fn count(guest: &Guest, seconds: u32) -> Value {
 
 #[test]
 fn watching_costs_next_to_nothing() {
-    let Some(lab) = Lab::open() else { return };
+    let Some(lab) = Lab::open_in_full() else { return };
     for kernel in lab.kernels(lab.length(&[Kernel::Stock], &[Kernel::Stock, Kernel::Rt])) {
         let guest = lab.boot(&Spec::new(kernel));
         guest.install();

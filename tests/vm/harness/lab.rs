@@ -92,6 +92,13 @@ impl Lab {
         images.map(|images| Self { images })
     }
 
+    /// As [`Self::open`], for what takes too long for a short run unless it is asked for by name.
+    #[must_use = "a test without a lab returns"]
+    pub fn open_in_full() -> Option<Self> {
+        let is_named = env::args().skip(1).any(|word| !word.starts_with('-'));
+        Self::open().filter(|lab| is_named || lab.length(false, true))
+    }
+
     /// Those of `kernels` that this run is for: all, or the one it was told.
     pub fn kernels(&self, kernels: &[Kernel]) -> Vec<Kernel> {
         let told = env::var("QUELL_VM_KERNEL").ok().map(|name| known(&name));
