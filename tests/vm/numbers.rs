@@ -110,7 +110,7 @@ fn cpu_ns_over(guest: &Guest, program: &str, seconds: u32) -> (u64, u64) {
 
 #[test]
 fn moving_interrupts_loses_no_datagram() {
-    let Some(lab) = Lab::open() else { return };
+    let Some(lab) = Lab::open_in_full() else { return };
     for kernel in lab.kernels(lab.length(&[Kernel::Stock], &[Kernel::Stock, Kernel::Rt])) {
         let guest = lab.boot(&Spec::new(kernel));
         guest.install();
