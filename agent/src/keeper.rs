@@ -89,17 +89,24 @@ impl Keeper {
 
     /// Talks to the keeper until the loop ends.
     pub async fn run(self: Arc<Self>, desk: Arc<Desk>) {
-        let mut pause = PAUSES.0;
+        let (mut pause, mut has_met) = (PAUSES.0, false);
         loop {
             let (ended, lasted) = match Line::open(&self.path) {
                 Ok(line) => self.converse(line, &desk).await,
                 Err(cause) => (Broken::Connection(cause), false),
             };
+            has_met |= lasted;
             let is_new = self.view().lost(&ended);
             if is_new {
                 tracing::info!(path = %self.path.display(), "no keeper: measuring only ({ended})");
             }
-            pause = if lasted { PAUSES.0 } else { PAUSES.1.min(pause * 2) };
+            // Where one is installed its socket is there, whether or not it runs: without, there is no hurry to wake up.
+            let is_installed = has_met || self.path.exists();
+            pause = match lasted {
+                true => PAUSES.0,
+                false if is_installed => PAUSES.1.min(pause * 2),
+                false => PAUSES.1,
+            };
             tokio::time::sleep(pause).await;
         }
     }
