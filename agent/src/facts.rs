@@ -42,21 +42,22 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Reads the host below `root`, of whose CPUs this process was `allowed` some; `None` where the kernel does not
-    /// tell. `meanwhile` is called once, between two readings of CPU use, and has to take a tenth of a second, which is
-    /// ten ticks of those readings: calibrating the clock, for which it is given what is known of it, is just that.
+    /// Reads the host below `root`, of whose CPUs this process is `allowed` some, which may depend on those that are
+    /// isolated; `None` where the kernel does not tell. `meanwhile` is called once, between two readings of CPU use, and
+    /// has to take a tenth of a second, which is ten ticks of those readings: calibrating the clock, for which it is given
+    /// what is known of it, is just that.
     ///
     /// # Errors
     /// The CPU list cannot be read: there is nothing to measure on.
     pub fn read(
         root: &Root,
-        allowed: Option<CpuSet>,
+        allowed: impl FnOnce(&CpuSet) -> Option<CpuSet>,
         meanwhile: impl FnOnce(&clock::Facts),
     ) -> Result<Self, host::Error> {
         let mut gaps = Vec::new();
         let cpus = Cpus::read(root)?;
-        let isolated = cpus.isolated.union(cpus.nohz_full.as_ref().unwrap_or(&CpuSet::empty()));
-        let allowed = allowed.unwrap_or_else(|| cpus.online.clone());
+        let isolated = cpus.quiet();
+        let allowed = allowed(&isolated).unwrap_or_else(|| cpus.online.clone());
         let cpuinfo = CpuInfo::read(root)
             .map_err(|why| {
                 gaps.push(missing("processor flags", &why, "mount /proc without hidepid restrictions"));
@@ -225,11 +226,11 @@ mod tests {
 
     #[test]
     fn this_host_is_read_and_an_empty_tree_is_refused() {
-        let facts = Facts::read(&Root::system(), None, |_| ()).unwrap();
+        let facts = Facts::read(&Root::system(), |_| None, |_| ()).unwrap();
         assert!(!facts.topology.online.is_empty());
         assert_ne!(facts.hostname(), "");
         let dir = tempfile::tempdir().unwrap();
-        assert!(Facts::read(&Root::at(dir.path()), None, |_| ()).is_err());
+        assert!(Facts::read(&Root::at(dir.path()), |_| None, |_| ()).is_err());
     }
 
     #[test]
@@ -242,7 +243,7 @@ mod tests {
             std::io::Write::write_all(&mut std::fs::File::create(cpu.join(name)).unwrap(), text.as_bytes())
                 .unwrap();
         }
-        let facts = Facts::read(&Root::at(dir.path()), None, |_| ()).unwrap();
+        let facts = Facts::read(&Root::at(dir.path()), |_| None, |_| ()).unwrap();
         assert_eq!(facts.hostname(), "unknown");
         assert_eq!(facts.is_virtual, None);
         assert_eq!(facts.missing.len(), 4, "{:?}", facts.missing);

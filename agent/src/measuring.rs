@@ -99,7 +99,6 @@ impl Measuring {
     /// # Errors
     /// [`StartError`], with nothing left running.
     pub fn start(settings: &Settings, root: &Root, watchdog: Option<Watchdog>) -> Result<Self, StartError> {
-        let allowed = allowed(root);
         // The calibration's wait and the look at busy CPUs want the same kind of time, so one is spent inside the
         // other.
         let mut timing = None;
@@ -114,8 +113,8 @@ impl Measuring {
     /// [`StartError`].
     pub fn prepare(&self, settings: &Settings, root: &Root) -> Result<Prepared, StartError> {
         // Those we were given at the start: by now this thread stays off the measured ones by itself.
-        let allowed = Some(self.ground.facts.topology.allowed.clone());
-        let facts = Facts::read(root, allowed, |_| pause(clock::SPAN_DEFAULT))?;
+        let allowed = self.ground.facts.topology.allowed.clone();
+        let facts = Facts::read(root, |_| Some(allowed), |_| pause(clock::SPAN_DEFAULT))?;
         Prepared::new(settings, facts, self.timing.clone())
     }
 
@@ -236,14 +235,12 @@ impl Measuring {
 }
 
 /// Where this process may measure: the CPUs it was given, and the isolated ones that it was not, as far as it can have them.
-fn allowed(root: &Root) -> Option<CpuSet> {
+fn allowed(isolated: &CpuSet) -> Option<CpuSet> {
     let given = threads::allowed_cpus().ok()?;
-    let (Ok(cpus), Ok(reachable)) = (host::cpus::Cpus::read(root), threads::reachable_cpus()) else {
-        return Some(given);
-    };
-    let isolated =
-        cpus.nohz_full.as_ref().map_or_else(|| cpus.isolated.clone(), |quiet| quiet.union(&cpus.isolated));
-    Some(given.union(&isolated.intersection(&reachable)))
+    match threads::reachable_cpus() {
+        Ok(reachable) => Some(given.union(&isolated.intersection(&reachable))),
+        Err(_) => Some(given),
+    }
 }
 
 impl Prepared {

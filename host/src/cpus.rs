@@ -47,12 +47,16 @@ impl Cpus {
         })
     }
 
+    /// The CPUs that the boot line keeps to an application: isolated, or tick-less.
+    #[must_use]
+    pub fn quiet(&self) -> CpuSet {
+        self.nohz_full.as_ref().map_or_else(|| self.isolated.clone(), |cpus| cpus.union(&self.isolated))
+    }
+
     /// The CPUs left for everything that is not the trading application: on line, and neither isolated nor tick-less.
     #[must_use]
     pub fn housekeeping(&self) -> CpuSet {
-        let quiet =
-            self.nohz_full.as_ref().map_or_else(|| self.isolated.clone(), |cpus| cpus.union(&self.isolated));
-        self.online.difference(&quiet)
+        self.online.difference(&self.quiet())
     }
 }
 
