@@ -170,12 +170,6 @@ impl Duty {
         Ok(())
     }
 
-    /// Root asked for something else since: what it left to be brought about is, and it is what the host is held to. Returns
-    /// whether it has to be tried again, as [`Duty::take_up`].
-    pub fn follow(&mut self, now: Moment) -> bool {
-        self.take_up(now)
-    }
-
     /// Brings about what stands on what came since: an interrupt, a CPU that is back.
     ///
     /// # Errors
@@ -203,10 +197,11 @@ impl Duty {
         if registry::find(knob).is_none() {
             return Err(NotDone::Refused(Refusal::Knob, format!("there is no knob {knob:?}")));
         }
-        if !self.held_now()?.profile.wants(knob) {
+        let wish = self.held_now()?;
+        if !wish.profile.wants(knob) {
             return Err(NotDone::Refused(Refusal::Knob, format!("the profile wants nothing of {knob}")));
         }
-        self.reapply(&[knob], now)
+        self.reapply(&wish, &[knob], now)
     }
 
     /// Applies again what keeps strangers off the isolated CPUs.
@@ -215,14 +210,14 @@ impl Duty {
     /// [`NotDone`].
     pub fn evacuate(&mut self, what: Evacuate, now: Moment) -> Result<Changed, NotDone> {
         let knobs = EVACUATE.iter().find(|(which, _)| *which == what).map_or(&[][..], |(_, knobs)| knobs);
-        let profile = &self.held_now()?.profile;
-        if !knobs.iter().any(|knob| profile.wants(knob)) {
+        let wish = self.held_now()?;
+        if !knobs.iter().any(|knob| wish.profile.wants(knob)) {
             return Err(NotDone::Refused(
                 Refusal::Knob,
                 format!("the profile wants nothing of {}", knobs.join(", ")),
             ));
         }
-        self.reapply(knobs, now)
+        self.reapply(&wish, knobs, now)
     }
 
     /// Compares everything with the profile: attributes by state, in the order of [`STATUS_WORDS`].
@@ -230,8 +225,8 @@ impl Duty {
     /// # Errors
     /// [`NotDone`].
     pub fn reverify(&mut self) -> Result<[u32; STATUS_WORDS.len()], NotDone> {
-        let profile = self.held_now()?.profile.clone();
-        let verified = self.engine.verify(&profile).map_err(|error| not_done(&error))?;
+        let wish = self.held_now()?;
+        let verified = self.engine.verify(&wish.profile).map_err(|error| not_done(&error))?;
         self.held.knobs = Status::ALL.map(|status| u32::try_from(verified.count(status)).unwrap_or(u32::MAX));
         Ok(self.held.knobs)
     }
@@ -250,17 +245,16 @@ impl Duty {
     }
 
     /// What the host is held to by now: root may have asked for something else since.
-    fn held_now(&mut self) -> Result<&Wish, NotDone> {
+    fn held_now(&mut self) -> Result<Wish, NotDone> {
         self.learn().map_err(|error| match error {
             TakeUp::Profile(why) => NotDone::Refused(Refusal::NothingHeld, why),
             TakeUp::Engine(error) => not_done(&error),
         })?;
         let nothing = || NotDone::Refused(Refusal::NothingHeld, "this host is held to no profile".to_owned());
-        self.held.wish.as_ref().ok_or_else(nothing)
+        self.held.wish.clone().ok_or_else(nothing)
     }
 
-    fn reapply(&mut self, knobs: &[&str], now: Moment) -> Result<Changed, NotDone> {
-        let wish = self.held_now()?.clone();
+    fn reapply(&mut self, wish: &Wish, knobs: &[&str], now: Moment) -> Result<Changed, NotDone> {
         let plan =
             self.engine.plan(&wish.profile).map_err(|error| not_done(&error))?.at_runtime().only(knobs);
         self.check_ceiling(u32::try_from(plan.changes.len()).unwrap_or(u32::MAX), now.monotonic)?;

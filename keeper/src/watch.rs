@@ -205,7 +205,7 @@ impl Watch {
         };
         let is_new = standing != self.standing;
         let is_first = !self.is_begun;
-        if is_new && !is_first && duty.follow(now) {
+        if is_new && !is_first && duty.take_up(now) {
             return Err(Error::Busy { path: String::new(), pid: None });
         }
         if is_new {
