@@ -68,3 +68,26 @@ pub fn driver(root: &Root) -> Result<Option<String>, Error> {
     let driver = if_present(root.parse("/sys/devices/system/cpu/cpuidle/current_driver", text::line))?;
     Ok(driver.filter(|name| name != "none"))
 }
+
+/// Who chooses the state of an idle CPU; `None` where there is no choosing.
+///
+/// `haltpoll`, for guests, looks at no state's `disable` (drivers/cpuidle/governors/haltpoll.c): what is forbidden there is
+/// used all the same.
+///
+/// # Errors
+/// [`Error::Read`], [`Error::Format`].
+// Format: "menu\n"   (Documentation/admin-guide/pm/cpuidle.rst, current_governor)
+pub fn governor(root: &Root) -> Result<Option<String>, Error> {
+    let dir = "/sys/devices/system/cpu/cpuidle";
+    let governor = match if_present(root.parse(&format!("{dir}/current_governor"), text::line))? {
+        None => if_present(root.parse(&format!("{dir}/current_governor_ro"), text::line))?,
+        found => found,
+    };
+    Ok(governor.filter(|name| name != "none"))
+}
+
+/// The attribute that counts how often `cpu` entered the state `index`.
+#[must_use]
+pub fn usage_path(cpu: CpuId, index: u32) -> String {
+    format!("{}/state{index}/usage", dir(cpu))
+}

@@ -13,6 +13,15 @@ use crate::{Error, Root, if_present, text};
 
 const DIR: &str = "/sys/devices/system/cpu";
 
+/// The switch for hardware threads.
+pub const SMT_CONTROL: &str = "/sys/devices/system/cpu/smt/control";
+
+/// The attribute that takes `cpu` off line and back; not there for a CPU that cannot be.
+#[must_use]
+pub fn online_path(cpu: CpuId) -> String {
+    format!("{DIR}/cpu{cpu}/online")
+}
+
 /// The machine's CPUs by state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cpus {
@@ -151,7 +160,7 @@ impl FromStr for SmtControl {
 /// [`Error::Read`], [`Error::Format`].
 // Format: "notsupported\n" and "0\n"   (Documentation/ABI/testing/sysfs-devices-system-cpu, .../cpu/smt)
 pub fn smt(root: &Root) -> Result<Option<Smt>, Error> {
-    let control = root.parse(&format!("{DIR}/smt/control"), |text| {
+    let control = root.parse(SMT_CONTROL, |text| {
         text.trim().parse().map_err(|problem: String| Malformed::new(text, problem))
     });
     let Some(control) = if_present(control)? else { return Ok(None) };

@@ -292,6 +292,34 @@ impl fmt::Debug for Root {
     }
 }
 
+/// A machine of a few files that a test writes, for kernel interfaces that no captured machine has.
+#[cfg(test)]
+pub(crate) struct Tree {
+    dir: tempfile::TempDir,
+    pub(crate) root: Root,
+}
+
+#[cfg(test)]
+impl Tree {
+    /// `(path, text)` of each file.
+    pub(crate) fn of(files: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        for top in ["proc", "sys"] {
+            std::fs::create_dir(dir.path().join(top)).unwrap();
+        }
+        let tree = Self { root: Root::at(dir.path()), dir };
+        files.iter().for_each(|(path, text)| tree.put(path, text));
+        tree
+    }
+
+    /// Puts a file there, or another text into it.
+    pub(crate) fn put(&self, path: &str, text: &str) {
+        let path = self.dir.path().join(path.trim_start_matches('/'));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        File::create(path).unwrap().write_all(text.as_bytes()).unwrap();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

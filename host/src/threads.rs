@@ -154,15 +154,21 @@ pub fn reachable_cpus() -> io::Result<CpuSet> {
 }
 
 fn set_policy(policy: Policy) -> io::Result<()> {
+    schedule(Pid::from_raw(0), policy).map_err(io::Error::from)
+}
+
+/// Has the thread `thread` scheduled by `policy`; 0 is the calling one.
+pub(crate) fn schedule(thread: Pid, policy: Policy) -> nix::Result<()> {
     let (number, priority) = match policy {
         Policy::Other => (libc::SCHED_OTHER, 0), // said, not assumed: a thread starts with its creator's policy
         Policy::Fifo(priority) => (libc::SCHED_FIFO, i32::from(priority)),
     };
     let parameters = libc::sched_param { sched_priority: priority };
-    // SAFETY: `parameters` is a live, initialised sched_param that the kernel only reads; pid 0 is the calling thread.
+    // SAFETY: `parameters` is a live, initialised sched_param that the kernel only reads; a number that is no thread's is
+    // refused.
     #[expect(unsafe_code, reason = "nix 0.31 does not wrap sched_setscheduler")]
-    let result = unsafe { libc::sched_setscheduler(0, number, &raw const parameters) };
-    Errno::result(result).map(drop).map_err(io::Error::from)
+    let result = unsafe { libc::sched_setscheduler(thread.as_raw(), number, &raw const parameters) };
+    Errno::result(result).map(drop)
 }
 
 /// Locks the process's memory as it is touched, so that no page fault of ours comes at a bad moment: what is mapped now,

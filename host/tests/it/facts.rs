@@ -11,8 +11,9 @@ use host::cpus::Cpus;
 use host::irqs::Counts;
 use host::rt::Throttling;
 use host::{
-    Error, Root, cgroups, choice, cpufreq, cpuidle, cpus, hugepages, irqs, memory, numa, pm_qos, process, rt,
-    stat, sysctl, tasks, workqueues,
+    Error, Root, cgroups, choice, cpufreq, cpuidle, cpus, energy_bias, hugepages, irqs, memory, numa,
+    platform_profile, pm_qos, process, pstate, resctrl, rt, scheduling, stat, sysctl, tasks, uncore,
+    workqueues,
 };
 use units::CpuId;
 
@@ -143,7 +144,17 @@ fn interrupts(root: &Root, facts: &mut Facts) {
 
 fn power(root: &Root, facts: &mut Facts) {
     put(facts, "cpufreq", cpufreq::scaling(root), debug);
+    put(facts, "cpufreq.boost", cpufreq::boost(root), debug);
     put(facts, "cpuidle.driver", cpuidle::driver(root), debug);
+    put(facts, "cpuidle.governor", cpuidle::governor(root), debug);
+    put(facts, "energy_bias.cpu1", energy_bias::read(root, CpuId(1)), debug);
+    put(facts, "platform_profile", platform_profile::read(root), debug);
+    put(facts, "pstate.amd", pstate::amd(root), debug);
+    put(facts, "pstate.intel", pstate::intel(root), debug);
+    put(facts, "resctrl", resctrl::allocation(root), debug);
+    put(facts, "resctrl.cache.cpu1", resctrl::cache_of(root, CpuId(1)), debug);
+    put(facts, "resctrl.groups", resctrl::groups(root), debug);
+    put(facts, "uncore", uncore::domains(root), debug);
 }
 
 fn groups(root: &Root, facts: &mut Facts) {
@@ -188,6 +199,11 @@ fn threads(root: &Root, facts: &mut Facts) {
                 .map(|o| (o.stat.name, o.stat.class, o.stat.rt_priority, o.stat.cpu))
                 .collect::<Vec<_>>(),
         )
+    });
+    let of_a_cpu = |name: &str| name.contains('/');
+    put(facts, "scheduling.kernel_threads", scheduling::kernel_threads(root, of_a_cpu), |threads| {
+        let told = |thread: &scheduling::KernelThread| format!("{} {}", thread.name, thread.schedule);
+        threads.iter().map(told).collect::<Vec<_>>().join(", ")
     });
     for pid in captured(root) {
         put(facts, format!("tasks.{pid:03}"), tasks::of(root, tasks::Pid(pid)), |tasks| {
