@@ -43,6 +43,18 @@ pub enum Error {
         /// What was expected.
         problem: String,
     },
+    /// The kernel or a driver refused what was asked of it by a message.
+    #[error("{of}: cannot {asked}: {cause}{}", explained(said.as_deref()))]
+    Netlink {
+        /// Of which interface, and what of it.
+        of: String,
+        /// What was asked: `read`, or `set` with the values.
+        asked: String,
+        /// The system's reason.
+        cause: io::Error,
+        /// The words of the kernel or the driver, where they had any.
+        said: Option<String>,
+    },
     /// The path would leave the tree it belongs to, or names no tree the kernel offers.
     #[error("{path}: refused: {problem}")]
     Path {
@@ -58,7 +70,9 @@ impl Error {
     #[must_use]
     pub fn errno(&self) -> Option<i32> {
         match self {
-            Self::Read { cause, .. } | Self::Write { cause, .. } => cause.raw_os_error(),
+            Self::Read { cause, .. } | Self::Write { cause, .. } | Self::Netlink { cause, .. } => {
+                cause.raw_os_error()
+            }
             Self::Absent { .. } | Self::Format { .. } | Self::Path { .. } => None,
         }
     }
@@ -73,12 +87,16 @@ impl Error {
     #[must_use]
     pub fn is_permission(&self) -> bool {
         match self {
-            Self::Read { cause, .. } | Self::Write { cause, .. } => {
+            Self::Read { cause, .. } | Self::Write { cause, .. } | Self::Netlink { cause, .. } => {
                 cause.kind() == io::ErrorKind::PermissionDenied
             }
             _ => false,
         }
     }
+}
+
+fn explained(said: Option<&str>) -> String {
+    said.map(|said| format!(" ({said})")).unwrap_or_default()
 }
 
 /// The value, or `None` where the kernel does not offer the file; every other error stays one.

@@ -16,9 +16,11 @@ pub mod cpuidle;
 pub mod cpuinfo;
 pub mod cpus;
 pub mod energy_bias;
+pub mod ethtool;
 pub mod grub;
 pub mod hugepages;
 pub mod inherited;
+pub mod interfaces;
 pub mod irqs;
 pub mod memory;
 pub mod messages;
@@ -42,6 +44,7 @@ pub mod workqueues;
 
 mod durable;
 mod error;
+mod netlink;
 mod root;
 mod text;
 

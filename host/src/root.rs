@@ -192,6 +192,20 @@ impl Root {
         Ok(names)
     }
 
+    /// The last component of what the symbolic link at `path` points to: devices are told by such links.
+    ///
+    /// # Errors
+    /// [`Error::Absent`], [`Error::Read`] (also for what is no link), [`Error::Path`].
+    pub fn link_name(&self, path: &str) -> Result<String, Error> {
+        let fd = self.open(path, OFlag::O_PATH | OFlag::O_NOFOLLOW)?;
+        let target = nix::fcntl::readlinkat(&fd, "").map_err(|errno| match errno {
+            Errno::ENOENT => Error::Read { path: self.display(path), cause: Errno::EINVAL.into() }, // no link
+            _ => Error::Read { path: self.display(path), cause: errno.into() },
+        })?;
+        let target = target.to_string_lossy().into_owned();
+        Ok(target.rsplit('/').next().unwrap_or_default().to_owned())
+    }
+
     /// Whether `path` exists (readable or not).
     #[must_use]
     pub fn exists(&self, path: &str) -> bool {
