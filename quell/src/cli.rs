@@ -242,6 +242,9 @@ pub enum TuneVerb {
     Explain {
         /// The knob, as in mem.thp; without it, list all
         knob: Option<String>,
+        /// Print a page of Markdown
+        #[arg(long, conflicts_with = "json")]
+        markdown: bool,
     },
 }
 

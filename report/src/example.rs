@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use units::{CpuId, Nanos};
 
 use crate::json::Schema;
+use crate::json::explain::{ExplainDocument, ExplainedAttribute, ExplainedKnob};
 use crate::json::keeper::{DriftReport, KeeperReport, KindReport, RingReport, WriterReport};
 use crate::json::report::{
     BudgetReport, BudgetState, CAUSE_UNEXPLAINED, Cause, ChannelReport, ClockReport, DelayPoint, Fitness,
@@ -582,4 +583,42 @@ pub fn history() -> HistoryDocument {
         ..apply.clone()
     };
     HistoryDocument { schema: Schema::new(), transactions: vec![waiting, rollback, apply, old] }
+}
+
+/// A knob with everything, and one that the firmware alone changes.
+pub fn explain() -> ExplainDocument {
+    let attribute = ExplainedAttribute {
+        name: "enabled".to_owned(),
+        kind: "one of always, never".to_owned(),
+        doc: "who gets huge pages unasked".to_owned(),
+        excludes: text("boot"),
+        home: text("/sys/kernel/mm/transparent_hugepage/enabled"),
+        effect: text("thp_fault_alloc of /proc/vmstat stays as it is while it is never"),
+        absence: text("satisfied: this kernel makes none"),
+    };
+    let full = ExplainedKnob {
+        id: "mem.thp".to_owned(),
+        group: "memory".to_owned(),
+        doc: "a fault that assembles a huge page stops the thread".to_owned(),
+        attributes: vec![attribute],
+        source: "never: a guide | another".to_owned(),
+        needs: "root".to_owned(),
+        when: "runtime".to_owned(),
+        blast: "stall".to_owned(),
+        absence: "satisfied: this kernel makes none".to_owned(),
+        effect: "the bracketed word".to_owned(),
+        undo: "the original word is written".to_owned(),
+        side_effects: vec!["min_free_kbytes: computed anew".to_owned()],
+        files: vec!["/sys/kernel/mm/transparent_hugepage/enabled".to_owned()],
+    };
+    let reported = ExplainedKnob {
+        id: "fw.smi".to_owned(),
+        group: "firmware".to_owned(),
+        doc: "the firmware stops every CPU".to_owned(),
+        when: "firmware".to_owned(),
+        side_effects: Vec::new(),
+        files: Vec::new(),
+        ..full.clone()
+    };
+    ExplainDocument { schema: Schema::new(), knobs: vec![full, reported] }
 }

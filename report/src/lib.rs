@@ -19,6 +19,7 @@ mod wall;
 pub use exit::Exit;
 pub use json::boot::{BootArgument, BootDocument, BootLine};
 pub use json::error::ErrorDocument;
+pub use json::explain::{ExplainDocument, ExplainedAttribute, ExplainedKnob};
 pub use json::keeper::{DriftReport, KeeperReport, KindReport, RingReport, WriterReport};
 pub use json::lists::{BudgetsDocument, StallsDocument};
 pub use json::report::{

@@ -14,6 +14,7 @@ use units::CpuSet;
 
 use crate::boot::{self, Line};
 use crate::fence::Fence;
+use crate::registry::{Attribute, Home};
 
 /// One thing to set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +85,10 @@ pub(crate) enum Form {
         /// CPUs beyond these do not count.
         online: Box<CpuSet>,
     },
+    /// A flag that is shown as `Y` or `N`; the canonical text is "1" or "0".
+    YesNo,
+    /// A setting of the firmware: never written, inferred from what the kernel shows.
+    Inferred(&'static Attribute),
     /// quell's part of the kernel command line, in the blocks that the boot loader reads.
     BootLine {
         /// Where they stand.
@@ -115,6 +120,13 @@ pub(crate) enum Effect {
     },
     /// This boot was made with the line, and the kernel accepted it.
     Booted,
+    /// As the attribute's row says.
+    Declared {
+        /// The row.
+        attribute: &'static Attribute,
+        /// Of which file, where its home is a pattern.
+        identity: String,
+    },
 }
 
 /// What a cell held when it was looked at.
@@ -233,6 +245,11 @@ impl Cell {
                 return queues_beyond(root, cpus, online)
                     .map(|text| Reading::Value { text, raw: Vec::new() });
             }
+            Form::Inferred(attribute) => {
+                let Home::Firmware(infer) = attribute.home else { return Ok(Reading::Absent) };
+                let value = |text| Reading::Value { text, raw: Vec::new() };
+                return Ok(infer(root).map_or(Reading::Absent, value));
+            }
             Form::BootLine { dir } => {
                 // Its meaning is compared, not the blocks' bytes: keeping a trial moves it from one to another.
                 let value = |text| Reading::Value { text, raw: Vec::new() };
@@ -286,9 +303,17 @@ impl Cell {
         match &self.form {
             Form::Number | Form::Pages { .. } => number(shown).map(|n| n.to_string()),
             Form::Word | Form::Partition if shown.is_empty() => Err("an empty line".to_owned()),
-            Form::Word | Form::Choice | Form::Partition | Form::Strays(_) | Form::QueuesBeyond { .. } => {
-                Ok(shown.to_owned())
-            }
+            Form::Word
+            | Form::Choice
+            | Form::Partition
+            | Form::Strays(_)
+            | Form::QueuesBeyond { .. }
+            | Form::Inferred(_) => Ok(shown.to_owned()),
+            Form::YesNo => match shown {
+                "Y" => Ok("1".to_owned()),
+                "N" => Ok("0".to_owned()),
+                _ => Err(format!("{shown:?} is neither Y nor N")),
+            },
             Form::CpuList | Form::Affinity { .. } => cpus(shown.parse()).map(|set| set.to_string()),
             Form::CpuMask { .. } => {
                 cpus(CpuSet::from_mask(second.unwrap_or(shown))).map(|set| set.to_string())
@@ -333,6 +358,11 @@ impl Cell {
         matches!(self.form, Form::Strays(_) | Form::QueuesBeyond { .. })
     }
 
+    /// Whether nothing that quell does can change it.
+    pub fn is_reported(&self) -> bool {
+        matches!(self.form, Form::Inferred(_))
+    }
+
     /// Whether the kernel sets it anew by itself: what stands there later says nothing about who set it.
     pub fn is_reset_by_kernel(&self) -> bool {
         matches!(self.form, Form::Affinity { is_kernel: true, .. })
@@ -369,7 +399,7 @@ impl Cell {
                 }
                 vec![Step::Affinity { tid: *tid, start_ticks: *start_ticks, cpus: cpus.into() }]
             }
-            Form::Strays(_) | Form::QueuesBeyond { .. } => Vec::new(),
+            Form::Strays(_) | Form::QueuesBeyond { .. } | Form::Inferred(_) => Vec::new(),
             Form::BootLine { dir } => {
                 let line: Line = to.parse()?;
                 let (dir, id) = (dir.clone(), line.id());
@@ -388,6 +418,8 @@ impl Cell {
                 to.parse::<u64>().map(|n| n.to_string()).map_err(|_| format!("{to:?} is no count"))
             }
             Form::Choice | Form::Word => word(to),
+            Form::YesNo if to == "1" => Ok("Y".to_owned()),
+            Form::YesNo if to == "0" => Ok("N".to_owned()),
             Form::Partition => word(partition_word(to)),
             // An empty text would be a write of nothing.
             Form::CpuList => {
@@ -397,6 +429,8 @@ impl Cell {
             Form::Switch(name) if to == ON => Ok(format!("+{name}")),
             Form::Switch(name) if to == OFF => Ok(format!("-{name}")),
             Form::Switch(_)
+            | Form::YesNo
+            | Form::Inferred(_)
             | Form::Directory
             | Form::Pair { .. }
             | Form::Affinity { .. }

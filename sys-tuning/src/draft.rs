@@ -109,7 +109,7 @@ impl Draft {
     /// Has the cells remembered that the kernel will change by itself.
     pub fn remember_side_effects(&mut self, scope: &Scope<'_>, knob: &'static Knob) {
         for attribute in knob.side_effects {
-            self.add(scope, knob, attribute, "", None);
+            self.add(scope, knob, attribute.name, "", None);
         }
     }
 
@@ -127,7 +127,7 @@ impl Draft {
         to: Option<String>,
     ) {
         let (attribute, identity) = (attribute.to_owned(), identity.to_owned());
-        match (knob.locate)(scope.facts, &attribute, &identity) {
+        match knob.cell(scope.facts, &attribute, &identity) {
             Some(cell) => {
                 self.wishes.push(Wish { knob, attribute, identity, cell, to, reason: knob.doc.to_owned() });
             }

@@ -90,7 +90,7 @@ impl Engine {
             by: None,
         };
         let cell = registry::find(&target.knob)
-            .and_then(|knob| (knob.locate)(facts, &target.attribute, &target.identity));
+            .and_then(|knob| knob.cell(facts, &target.attribute, &target.identity));
         let Some(cell) = cell else {
             let reason = "gone: this machine has no such thing any more".to_owned();
             return Some(row(None, Status::NotApplicable, reason));

@@ -6,6 +6,7 @@ use units::{CpuSet, Nanos, ParseError};
 
 use crate::boot::{self, Verdict};
 use crate::cell::{Cell, Effect};
+use crate::declared;
 use crate::status::Status;
 
 /// What was seen of an effect.
@@ -29,6 +30,7 @@ pub(crate) fn look(root: &Root, cell: &Cell, want: &str, have: &str) -> Sight {
         Effect::RealtimeGuards => realtime_guards(root),
         Effect::Unbalanced { .. } if want != "0" => return ok(Some(have.to_owned())),
         Effect::Unbalanced { tree, group } => unbalanced(root, tree, group, have),
+        Effect::Declared { attribute, identity } => declared::look(root, attribute, identity, want, have),
     };
     seen.unwrap_or_else(|error| Sight {
         effective: None,
@@ -123,7 +125,7 @@ fn unbalanced(root: &Root, tree: &str, group: &str, have: &str) -> Result<Sight,
     Ok(Sight { effective: Some("1".to_owned()), status: Status::Failed, reason })
 }
 
-fn ok(effective: Option<String>) -> Sight {
+pub(crate) fn ok(effective: Option<String>) -> Sight {
     Sight { effective, status: Status::Ok, reason: String::new() }
 }
 

@@ -31,8 +31,8 @@ enum Meaning {
 
 /// For which knob (empty: any), which number, what it means. The first row that fits counts.
 const TABLE: &[(&str, i32, Meaning, &str)] = &[
-    ("irq.aff", EPERM, Meaning::NotApplicable, knobs::irq_aff::MANAGED), // Linux 6.12 and later
-    ("irq.aff", EIO, Meaning::NotApplicable, knobs::irq_aff::MANAGED),   // before
+    ("irq.aff", EPERM, Meaning::NotApplicable, knobs::interrupts::irq_aff::MANAGED), // Linux 6.12 and later
+    ("irq.aff", EIO, Meaning::NotApplicable, knobs::interrupts::irq_aff::MANAGED),   // before
     ("irq.aff", ENOSPC, Meaning::Failed, "the CPUs have no free interrupt vector left; allow more CPUs"),
     ("irq.aff", EINVAL, Meaning::Failed, "no CPU of the list is on line"),
     ("iso.cpuset1", EBUSY, Meaning::Failed, "the group still has tasks; move them away first"),

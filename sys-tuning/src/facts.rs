@@ -3,6 +3,8 @@
 //! Planning is a pure function of these facts, of what the cells hold, and of the profile. A part of the machine that the
 //! kernel does not show is `None` or empty; only a part that is there and cannot be understood is an error.
 
+use std::collections::BTreeMap;
+
 use host::affinity::{self, Reaching};
 use host::cgroups::{self, Hierarchy, Version};
 use host::cpufreq::{self, Scaling};
@@ -15,7 +17,7 @@ use host::{Error, Root, if_present, rt};
 use units::{CpuId, CpuSet, Nanos};
 
 use crate::boot::BootFacts;
-use crate::registry::{Knob, Topic};
+use crate::registry::{Knob, Topic, pattern};
 
 /// What was read.
 #[derive(Debug, Clone, Default)]
@@ -44,6 +46,8 @@ pub(crate) struct Facts {
     pub reaching: Reaching,
     /// The boot loader and what stands on its line of ours.
     pub boot: Option<BootFacts>,
+    /// The identities of the files of each pattern.
+    pub files: BTreeMap<&'static str, Vec<String>>,
     pub problems: Vec<(Topic, String)>,
 }
 
@@ -75,8 +79,8 @@ impl Facts {
     /// Reads what `knobs` need. Never fails as a whole: what cannot be understood is a problem of the knobs that need it,
     /// and must not keep the others from being planned or, above all, put back.
     pub fn read<'k>(root: &Root, knobs: impl Iterator<Item = &'k Knob>) -> Self {
-        let topics: Vec<Topic> = knobs.flat_map(|knob| knob.reads).copied().collect();
-        let wants = |topic| topics.contains(&topic);
+        let knobs: Vec<&Knob> = knobs.collect();
+        let wants = |topic| knobs.iter().any(|knob| knob.reads(topic));
         let mut problems = Problems::default();
         let cpus = problems.note(Topic::Cpus, if_present(Cpus::read(root)));
         let hierarchies = problems.note(Topic::Cgroups, if_present(cgroups::hierarchies(root)));
@@ -91,7 +95,7 @@ impl Facts {
                 .filter(|_| wants(Topic::FairServer))
                 .map(|cpus| fair_served(root, cpus)),
             device_nodes: problems.note(Topic::Cpus, device_nodes(root)),
-            workqueue_requested: root.exists(crate::knobs::wq::REQUESTED),
+            workqueue_requested: root.exists(crate::knobs::isolation::wq::REQUESTED),
             cpus,
             ..Self::default()
         };
@@ -113,6 +117,10 @@ impl Facts {
         if wants(Topic::Boot) {
             facts.boot = problems.note(Topic::Boot, BootFacts::read(root).map(Some));
         }
+        for pattern in knobs.iter().flat_map(|knob| knob.patterns()) {
+            let files = problems.note(Topic::Files, pattern::find(root, pattern));
+            facts.files.insert(pattern, files);
+        }
         facts.problems = problems.list;
         facts
     }
@@ -128,7 +136,7 @@ impl Facts {
 
     /// Why a knob cannot be planned: something it needs to know could not be read or understood.
     pub fn problem(&self, knob: &Knob) -> Option<&str> {
-        let concerns = |(topic, _): &&(Topic, String)| knob.reads.contains(topic);
+        let concerns = |(topic, _): &&(Topic, String)| knob.reads(*topic);
         self.problems.iter().find(concerns).map(|(_, problem)| problem.as_str())
     }
 
@@ -145,6 +153,11 @@ impl Facts {
     /// Whether the fair server leaves ordinary threads of this CPU a share, as far as was seen.
     pub fn is_fair_served(&self, cpu: CpuId) -> bool {
         self.fair_served.as_ref().is_some_and(|cpus| cpus.contains(cpu))
+    }
+
+    /// Whether the pattern has a file of this identity.
+    pub fn has_file(&self, pattern: &str, identity: &str) -> bool {
+        self.files.get(pattern).is_some_and(|files| files.iter().any(|known| known == identity))
     }
 
     /// One node's pool of huge pages of one size.

@@ -21,6 +21,7 @@ pub mod script;
 mod apply;
 mod cell;
 mod confirm;
+mod declared;
 mod draft;
 mod drift;
 mod effect;

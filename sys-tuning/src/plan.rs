@@ -104,6 +104,7 @@ impl Plan {
                     plan.satisfied += 1;
                     plan.holds.push((target(&seen.wish), value));
                 }
+                Judgement::Met => plan.satisfied += 1,
                 Judgement::Watch(value) => plan.holds.push((target(&seen.wish), value)),
                 Judgement::Change(mut change) => {
                     if let Form::BootLine { .. } = change.planned.cell.form {
@@ -165,6 +166,8 @@ impl Plan {
 enum Judgement {
     Change(Box<Change>),
     Holds(String),
+    /// As wanted, and nothing that could be kept so.
+    Met,
     /// Nothing to write: it comes true with the changes of its neighbours.
     Watch(String),
     Skip(Status, String),
@@ -192,7 +195,13 @@ fn judge(seen: &Seen, ledger: &Ledger, plan: &Plan, is_fixture: bool) -> Judgeme
             return Judgement::Skip(Status::NotApplicable, reason);
         }
         Reading::Absent if wish.cell.form == Form::Directory || comes_with_its_group(wish, plan) => {}
-        Reading::Absent => return absent(wish.knob.absence),
+        Reading::Absent => return absent(wish.knob.absence_of(&wish.attribute)),
+        Reading::Value { text, .. } if wish.cell.is_reported() => {
+            return match wish.cell.satisfies(text, to) {
+                true => Judgement::Met,
+                false => Judgement::Skip(Status::NotApplicable, reported(text, to)),
+            };
+        }
         Reading::Value { text, .. } if wish.cell.satisfies(text, to) => {
             return Judgement::Holds(text.clone());
         }
@@ -223,11 +232,15 @@ fn comes_with_its_group(wish: &Wish, plan: &Plan) -> bool {
 }
 
 fn absent(absence: Absence) -> Judgement {
-    match absence {
-        Absence::NotApplicable(reason) => Judgement::Skip(Status::NotApplicable, reason.to_owned()),
-        Absence::Satisfied(reason) => Judgement::Skip(Status::Ok, format!("already so: {reason}")),
-        Absence::Missing(reason) => Judgement::Skip(Status::Failed, format!("missing: {reason}")),
-    }
+    let (status, reason) = absence.told();
+    Judgement::Skip(status, reason)
+}
+
+/// What only the firmware's set-up changes, in words.
+pub(crate) fn reported(inferred: &str, expected: &str) -> String {
+    format!(
+        "expected {expected}, inferred {inferred}: reported only, it is set by hand in the firmware's set-up"
+    )
 }
 
 fn change(seen: &Seen, ledger: &Ledger, from: &str, to: &str) -> Judgement {

@@ -3,14 +3,23 @@
 //! A profile, the journal and every interface name knobs and attributes by id and give typed values; the paths stand in
 //! this crate alone. What is not here cannot be written, however it is asked for. The files that turn a write into code
 //! running as root, or that cannot be taken back, stand in [`DENIED`], and a test asserts that no knob reaches them.
+//! How a knob is added is told in `knobs/mod.rs`.
 
+mod attribute;
+pub(crate) mod pattern;
+
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::cell::Cell;
+use crate::declared;
 use crate::draft::{Draft, Scope};
 use crate::facts::Facts;
 use crate::knobs;
 use crate::profile::Wanted;
+use crate::status::Status;
+
+pub use attribute::{Attribute, Flat, Home, Infer, Kind, Meaning, Shape, Sign};
 
 /// One thing to tune: its attributes, its source, what a change of it costs, and how it is undone.
 pub struct Knob {
@@ -36,88 +45,111 @@ pub struct Knob {
     pub effect: &'static str,
     /// How a change is taken back.
     pub undo: &'static str,
-    /// Every file it may write; `{…}` stands for one number or one checked name.
+    /// Every file it may write beside its attributes' homes; `{…}` stands for one number or one checked name.
     pub paths: &'static [&'static str],
-    /// Attributes nobody sets, which the kernel changes when the others are written: remembered and put back with them.
-    pub side_effects: &'static [&'static str],
-    /// What has to be read about the machine before it can plan.
+    /// What the kernel changes when the attributes are written: nobody sets it, it is remembered and put back with them.
+    pub side_effects: &'static [Attribute],
+    /// What has to be read about the machine before it can plan, beside what its attributes' homes need.
     pub(crate) reads: &'static [Topic],
     /// What a profile's values come to on this machine.
     pub(crate) wish: fn(&Scope<'_>, &Wanted, &mut Draft),
-    /// Where an attribute of one identity stands; `None` when the machine has no such thing (any more).
+    /// Where an attribute without a home of one identity stands; `None` when the machine has no such thing (any more).
     pub(crate) locate: fn(&Facts, attribute: &str, identity: &str) -> Option<Cell>,
+}
+
+/// What most knobs are: files with one value each, written at run time, without harm. A row says what differs.
+pub(crate) const PLAIN: Knob = Knob {
+    id: "",
+    group: Group::Boot,
+    doc: "",
+    attributes: &[],
+    source: "",
+    needs: Needs::Root,
+    when: When::Runtime,
+    blast: Blast::Harmless,
+    absence: Absence::NotApplicable("this kernel has no such setting"),
+    effect: "",
+    undo: "the original value is written",
+    paths: &[],
+    side_effects: &[],
+    reads: &[],
+    wish: declared::wish,
+    locate: |_, _, _| None,
+};
+
+/// Arguments of the kernel's command line.
+pub(crate) const ARGUMENT: Knob =
+    Knob { when: When::Boot, absence: knobs::boot_line::ABSENCE, undo: knobs::boot_line::UNDO, ..PLAIN };
+
+/// What only the firmware's set-up changes: reported, never written.
+pub(crate) const FIRMWARE: Knob = Knob {
+    group: Group::Firmware,
+    when: When::Firmware,
+    absence: Absence::NotApplicable("nothing shows it here"),
+    undo: "there is nothing to undo: it is only reported",
+    ..PLAIN
+};
+
+impl Knob {
+    /// The attribute of this name, of those that profiles set.
+    #[must_use]
+    pub fn attribute(&self, name: &str) -> Option<&'static Attribute> {
+        self.attributes.iter().find(|attribute| attribute.name == name)
+    }
+
+    /// Every file it may write; `{…}` stands for one number or one checked name.
+    #[must_use]
+    pub fn files(&self) -> Vec<Cow<'static, str>> {
+        let attributes = self.attributes.iter().chain(self.side_effects);
+        let homes = attributes.clone().filter_map(|attribute| attribute.home.file());
+        let line = attributes
+            .filter(|attribute| attribute.parameter().is_some())
+            .flat_map(|_| knobs::boot_line::PATHS);
+        let mut files: Vec<Cow<'_, str>> =
+            homes.chain(self.paths.iter().chain(line).map(|path| Cow::Borrowed(*path))).collect();
+        let mut seen = std::collections::BTreeSet::new();
+        files.retain(|file| seen.insert(file.clone()));
+        files
+    }
+
+    /// Where an attribute of one identity stands; `None` when the machine has no such thing (any more).
+    pub(crate) fn cell(&self, facts: &Facts, attribute: &str, identity: &str) -> Option<Cell> {
+        let mut known = self.attributes.iter().chain(self.side_effects);
+        match known.find(|known| known.name == attribute && !matches!(known.home, Home::Knob)) {
+            Some(declared) => declared::locate(facts, declared, identity),
+            None => (self.locate)(facts, attribute, identity),
+        }
+    }
+
+    /// What has to be read about the machine before it can plan.
+    pub(crate) fn reads(&self, topic: Topic) -> bool {
+        let is_argument = |attribute: &Attribute| attribute.parameter().is_some();
+        let is_cpus = |attribute: &Attribute| attribute.kind == Kind::Cpus;
+        self.reads.contains(&topic)
+            || match topic {
+                Topic::Boot => self.attributes.iter().any(is_argument),
+                Topic::Cpus => self.attributes.iter().any(is_cpus),
+                _ => false,
+            }
+    }
+
+    /// The patterns of files that its attributes stand in.
+    pub(crate) fn patterns(&self) -> impl Iterator<Item = &'static str> {
+        self.attributes.iter().filter_map(|attribute| match attribute.home {
+            Home::Each(pattern) => Some(pattern),
+            _ => None,
+        })
+    }
+
+    /// What it means that the kernel does not have this attribute.
+    pub(crate) fn absence_of(&self, attribute: &str) -> Absence {
+        self.attribute(attribute).and_then(|attribute| attribute.absence).unwrap_or(self.absence)
+    }
 }
 
 impl fmt::Debug for Knob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Knob({})", self.id)
-    }
-}
-
-/// One value of a knob.
-#[derive(Debug)]
-pub struct Attribute {
-    /// As profiles name it.
-    pub name: &'static str,
-    /// Its type and range.
-    pub kind: Kind,
-    /// What it means, with its unit.
-    pub doc: &'static str,
-    /// The attribute that means the same in another way: the later one of the two holds.
-    pub excludes: Option<&'static str>,
-}
-
-impl Attribute {
-    /// An attribute that excludes no other.
-    pub(crate) const fn new(name: &'static str, kind: Kind, doc: &'static str) -> Self {
-        Self { name, kind, doc, excludes: None }
-    }
-}
-
-/// The type of an attribute.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A whole number.
-    Integer {
-        /// The least allowed.
-        min: i64,
-        /// The most allowed.
-        max: i64,
-    },
-    /// One of these words.
-    Choice(&'static [&'static str]),
-    /// True or false.
-    Flag,
-    /// A cpulist, or `housekeeping`, `isolated`, `all`.
-    Cpus,
-    /// A table of a number a memory node: `{ node0 = 512 }`.
-    Nodes {
-        /// The most allowed on one node.
-        max: i64,
-    },
-    /// Microseconds, or `any`.
-    Latency,
-    /// A checked name.
-    Name,
-    /// The path of a control group.
-    Group,
-    /// A line that other knobs compose: no profile can give it.
-    Line,
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Integer { min, max } => write!(f, "integer, {min} to {max}"),
-            Self::Choice(words) => write!(f, "one of {}", words.join(", ")),
-            Self::Flag => f.write_str("true or false"),
-            Self::Cpus => f.write_str("CPUs: a list as in 2-3, or housekeeping, isolated, all"),
-            Self::Nodes { max } => write!(f, "a number a memory node, 0 to {max}, as in {{ node0 = 512 }}"),
-            Self::Latency => f.write_str("microseconds, or \"any\""),
-            Self::Name => f.write_str("a name of a-z 0-9 . _ -"),
-            Self::Group => f.write_str("a control group, as in trading.slice"),
-            Self::Line => f.write_str("composed of other knobs' arguments"),
-        }
     }
 }
 
@@ -147,6 +179,16 @@ words!(
         Interrupts = "interrupts",
         /// Frequency and idle states.
         Power = "power",
+        /// Time and machine checks.
+        Clock = "clock",
+        /// Network devices and protocols.
+        Network = "network",
+        /// What the kernel counts and watches.
+        Accounting = "accounting",
+        /// Defences that cost time.
+        Security = "security",
+        /// The firmware's set-up.
+        Firmware = "firmware",
         /// The kernel's command line.
         Boot = "boot",
     }
@@ -205,6 +247,17 @@ pub enum Absence {
     Missing(&'static str),
 }
 
+impl Absence {
+    /// What it comes to, and why.
+    pub(crate) fn told(self) -> (Status, String) {
+        match self {
+            Self::NotApplicable(reason) => (Status::NotApplicable, reason.to_owned()),
+            Self::Satisfied(reason) => (Status::Ok, format!("already so: {reason}")),
+            Self::Missing(reason) => (Status::Failed, format!("missing: {reason}")),
+        }
+    }
+}
+
 /// A part of the machine that is read only when a knob asks for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Topic {
@@ -217,6 +270,7 @@ pub(crate) enum Topic {
     Workqueues,
     Boot,
     FairServer,
+    Files,
 }
 
 /// Every knob, in the order in which changes are made.
@@ -231,6 +285,12 @@ pub fn find(id: &str) -> Option<&'static Knob> {
     ALL.iter().chain(COMPOSED).copied().find(|knob| knob.id == id)
 }
 
+/// The attribute that is this parameter of the kernel's command line.
+pub(crate) fn argument(parameter: &str) -> Option<&'static Attribute> {
+    let attributes = ALL.iter().flat_map(|knob| knob.attributes);
+    attributes.into_iter().find(|attribute| attribute.parameter() == Some(parameter))
+}
+
 /// What no profile names: made of what other knobs ask for.
 const COMPOSED: &[&Knob] = &[&knobs::boot_line::KNOB];
 
@@ -238,32 +298,39 @@ const COMPOSED: &[&Knob] = &[&knobs::boot_line::KNOB];
 /// Threads are moved before a partition takes CPUs, so that the partition goes first on the way back: the kernel gives no
 /// thread the CPUs of another's partition.
 const ALL: &[&Knob] = &[
-    &knobs::swap::KNOB,
-    &knobs::dirty::KNOB,
-    &knobs::thp::KNOB,
-    &knobs::numa::KNOB,
-    &knobs::huge::KNOB,
-    &knobs::vmstat::KNOB,
-    &knobs::hung::KNOB,
-    &knobs::fairserver::KNOB,
-    &knobs::rtthrottle::KNOB,
-    &knobs::timermig::KNOB,
-    &knobs::wq::KNOB,
-    &knobs::irq_default::KNOB,
-    &knobs::irq_aff::KNOB,
-    &knobs::qos::KNOB,
-    &knobs::governor::KNOB,
-    &knobs::tasks::KNOB,
-    &knobs::kthreads::KNOB,
-    &knobs::cpuset2::KNOB,
-    &knobs::cpuset1::KNOB,
+    // Memory.
+    &knobs::memory::SWAP,
+    &knobs::memory::dirty::KNOB,
+    &knobs::memory::THP,
+    &knobs::memory::NUMA,
+    &knobs::memory::huge::KNOB,
+    // What runs on every CPU.
+    &knobs::isolation::VMSTAT,
+    &knobs::isolation::HUNG,
+    &knobs::isolation::fairserver::KNOB,
+    &knobs::isolation::rtthrottle::KNOB,
+    &knobs::isolation::TIMERMIG,
+    &knobs::isolation::wq::KNOB,
+    // Interrupts.
+    &knobs::interrupts::irq_default::KNOB,
+    &knobs::interrupts::irq_aff::KNOB,
+    // Frequency and idle states.
+    &knobs::power::qos::KNOB,
+    &knobs::power::governor::KNOB,
+    // Threads, then CPUs.
+    &knobs::isolation::tasks::KNOB,
+    &knobs::isolation::kthreads::KNOB,
+    &knobs::isolation::cpuset2::KNOB,
+    &knobs::isolation::cpuset1::KNOB,
+    // Reported only.
+    &knobs::firmware::SETUP,
     // On the boot line, in this order.
-    &knobs::isolcpus::KNOB,
-    &knobs::nohz::KNOB,
-    &knobs::rcu::KNOB,
-    &knobs::skew::KNOB,
-    &knobs::lockup::KNOB,
-    &knobs::hugeboot::KNOB,
+    &knobs::isolation::isolcpus::KNOB,
+    &knobs::isolation::nohz::KNOB,
+    &knobs::isolation::rcu::KNOB,
+    &knobs::isolation::SKEW,
+    &knobs::isolation::LOCKUP,
+    &knobs::memory::hugeboot::KNOB,
 ];
 
 /// Files no knob may reach: they run a program as root, cannot be taken back before a reboot, or stop the machine.
@@ -307,37 +374,4 @@ pub const DENIED: &[&str] = &[
 ];
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_knob_reaches_a_denied_file() {
-        for knob in ALL.iter().chain(COMPOSED) {
-            for path in knob.paths {
-                let reached =
-                    DENIED.iter().find(|denied| path.starts_with(**denied) || denied.starts_with(path));
-                // A group's directory is above what is denied in it; the knob makes and removes it, no more.
-                let is_group = path.ends_with("/{group}");
-                assert!(reached.is_none() || is_group, "{} reaches {reached:?}", knob.id);
-            }
-        }
-    }
-
-    #[test]
-    fn ids_and_attributes_are_unique_and_told() {
-        let mut ids: Vec<&str> = ALL.iter().map(|knob| knob.id).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        assert_eq!(ids.len(), ALL.len());
-        for knob in ALL {
-            assert!(knob.id.parse::<units::Name>().is_ok(), "{}", knob.id);
-            assert!(!knob.paths.is_empty() && !knob.attributes.is_empty(), "{}", knob.id);
-            let told = [knob.doc, knob.source, knob.effect, knob.undo];
-            assert!(told.iter().all(|text| !text.is_empty()), "{}", knob.id);
-            for attribute in knob.attributes {
-                let other = attribute.excludes.map(|other| knob.attributes.iter().any(|a| a.name == other));
-                assert_ne!(other, Some(false), "{} {}", knob.id, attribute.name);
-            }
-        }
-    }
-}
+mod tests;

@@ -19,7 +19,7 @@ use crate::facts::Facts;
 use crate::journal;
 use crate::lock::Lock;
 use crate::record::Target;
-use crate::registry::{self, Blast, Knob, When};
+use crate::registry::{self, Attribute, Blast, Knob, When};
 use crate::rollback::preserve;
 use crate::standing::StandingProfile;
 use crate::state::{Stamp, StateDir};
@@ -175,7 +175,7 @@ impl Holder {
             self.side_effects.extend(side_effects(knob, &facts));
         }
         let line = |(target, want, knob): (Target, String, &'static Knob)| {
-            let cell = (knob.locate)(&facts, &target.attribute, &target.identity);
+            let cell = knob.cell(&facts, &target.attribute, &target.identity);
             HeldLine { target, want, knob, cell }
         };
         self.lines = wanted.into_iter().map(line).collect();
@@ -335,10 +335,13 @@ impl HeldLine {
 }
 
 fn side_effects(knob: &'static Knob, facts: &Facts) -> Vec<(&'static Knob, Cell, Target)> {
-    let locate = |attribute: &&'static str| {
-        let cell = (knob.locate)(facts, attribute, "")?;
-        let target =
-            Target { knob: knob.id.to_owned(), attribute: (*attribute).to_owned(), identity: String::new() };
+    let locate = |attribute: &Attribute| {
+        let cell = knob.cell(facts, attribute.name, "")?;
+        let target = Target {
+            knob: knob.id.to_owned(),
+            attribute: attribute.name.to_owned(),
+            identity: String::new(),
+        };
         Some((knob, cell, target))
     };
     knob.side_effects.iter().filter_map(locate).collect()

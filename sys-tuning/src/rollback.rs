@@ -138,11 +138,11 @@ impl Engine {
             for attribute in knob.side_effects {
                 let target = Target {
                     knob: knob.id.to_owned(),
-                    attribute: (*attribute).to_owned(),
+                    attribute: attribute.name.to_owned(),
                     identity: String::new(),
                 };
                 let is_known = decided.iter().any(|one| one.undo.target == target);
-                let cell = (knob.locate)(facts, attribute, "").filter(|_| !is_known);
+                let cell = knob.cell(facts, attribute.name, "").filter(|_| !is_known);
                 items.extend(cell.and_then(|cell| preserve(&self.root, knob, cell, target)));
             }
         }
@@ -298,7 +298,7 @@ fn decide(root: &Root, facts: &Facts, undo: Undo, force: bool) -> Decided {
             format!("this quell knows no knob {}; write it by hand: {}", undo.target.knob, undo.line.path);
         return leave(undo, None, Status::Failed, reason);
     };
-    let Some(cell) = (knob.locate)(facts, &undo.target.attribute, &undo.target.identity) else {
+    let Some(cell) = knob.cell(facts, &undo.target.attribute, &undo.target.identity) else {
         return match facts.problem(knob) {
             Some(problem) => leave(undo, None, Status::Failed, format!("cannot be looked for: {problem}")),
             None => {

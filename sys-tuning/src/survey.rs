@@ -58,7 +58,7 @@ impl Survey {
 
 /// The CPUs that some threads are to be kept off.
 fn fenced(roles: &Roles, profile: &Profile) -> CpuSet {
-    let settings = profile.wanted.iter().filter(|wanted| wanted.knob.reads.contains(&Topic::Tasks));
+    let settings = profile.wanted.iter().filter(|wanted| wanted.knob.reads(Topic::Tasks));
     let choices = settings.filter_map(|wanted| wanted.setting("cpus")?.value.as_cpus());
     choices.fold(CpuSet::empty(), |fenced, choice| {
         fenced.union(&roles.online.difference(&roles.resolve(choice)))

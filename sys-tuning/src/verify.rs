@@ -9,7 +9,7 @@ use crate::draft::{Contradiction, Skipped};
 use crate::effect;
 use crate::engine::Engine;
 use crate::ledger::Ledger;
-use crate::plan::target;
+use crate::plan::{self, target};
 use crate::profile::Profile;
 use crate::record::Target;
 use crate::registry::Absence;
@@ -137,7 +137,7 @@ impl Engine {
         let have = match &seen.reading {
             Ok(Reading::Value { text, .. }) => text,
             Ok(Reading::Absent) if wish.cell.lives_in.is_none() && wish.attribute != "group" => {
-                return row.absent(wish.knob.absence);
+                return row.absent(wish.knob.absence_of(&wish.attribute));
             }
             Ok(Reading::Absent) => return row.unlike("there is no such group", profile),
             Ok(Reading::Torn) => return row.with(Status::Failed, "the file is empty"),
@@ -153,6 +153,10 @@ impl Engine {
                 reason: sight.reason,
                 ..row
             };
+        }
+        if wish.cell.is_reported() {
+            let reason = plan::reported(have, &want);
+            return Verifying { effective: Some(have.clone()), ..row.with(Status::Failed, reason) };
         }
         if let Some(reason) = ledger.refused.get(&target(wish)) {
             let sight = effect::look(&self.root, &wish.cell, &want, have);

@@ -19,7 +19,7 @@ use crate::boot;
 use crate::cell::{Cell, Form, Reading, Step};
 use crate::errno;
 use crate::fixture;
-use crate::knobs::huge::floor_bytes;
+use crate::knobs::memory::huge::floor_bytes;
 use crate::lock::Lock;
 
 /// One cell to write.

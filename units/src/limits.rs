@@ -86,6 +86,9 @@ pub const TASKS_SEEN_MAX: usize = 32_768;
 /// [`JOURNAL_BYTES_MAX`]. The rest is counted and told.
 pub const TASKS_MOVED_MAX: usize = 2048;
 
+/// Files of one pattern that a knob has (idle states of every CPU, queues of every device): 1024 CPUs of 8 states.
+pub const KNOB_FILES_MAX: usize = 8192;
+
 /// Cgroup v1 sets looked at for load balancing that overlaps ours; a host has tens, a host of containers hundreds.
 pub const CPUSETS_SEEN_MAX: usize = 4096;
 

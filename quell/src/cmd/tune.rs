@@ -5,6 +5,7 @@
 
 mod boot;
 mod confirm;
+mod explain;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use report::{
 use sys_tuning::boot::Part;
 use sys_tuning::{
     Agreement, Applied, ApplyOptions, Drift, Engine, Error, History, Outcome, Plan, Profile, RollbackOptions,
-    RollbackTo, RolledBack, Status, Verified, What, registry, script,
+    RollbackTo, RolledBack, Status, Verified, What, script,
 };
 
 use crate::cli::{STATE_DIR, Tune, TuneVerb};
@@ -56,7 +57,7 @@ pub fn run(options: &Tune) -> Result<Exit, Failure> {
         }
         TuneVerb::Drift => drift(options),
         TuneVerb::History => history(options),
-        TuneVerb::Explain { knob } => explain(knob.as_deref()),
+        TuneVerb::Explain { knob, markdown } => explain::run(options, knob.as_deref(), *markdown),
         TuneVerb::Boot { verb } => boot::run(options, verb.as_ref()),
     }
 }
@@ -214,38 +215,6 @@ fn history(options: &Tune) -> Result<Exit, Failure> {
         Some(damage) => Err(Failure::new(Exit::Integrity, damage)),
         None => Ok(Exit::Yes),
     }
-}
-
-fn explain(knob: Option<&str>) -> Result<Exit, Failure> {
-    let Some(id) = knob else {
-        let lines: Vec<String> =
-            registry::all().iter().map(|knob| format!("{:<14} {}", knob.id, first_line(knob.doc))).collect();
-        output::print(&lines.join("\n"))?;
-        return Ok(Exit::Yes);
-    };
-    let Some(knob) = registry::find(id) else {
-        let known = registry::all().iter().map(|knob| knob.id);
-        let hint = units::nearest(id, known)
-            .map_or("see `quell tune explain`".to_owned(), |near| format!("did you mean {near}?"));
-        return Err(Failure::new(Exit::Usage, format!("{id}: no such knob; {hint}")));
-    };
-    let mut lines = vec![format!("{} ({})", knob.id, knob.group), format!("  {}", knob.doc), String::new()];
-    for attribute in knob.attributes {
-        lines.push(format!("  {} ({})", attribute.name, attribute.kind));
-        lines.push(format!("      {}", attribute.doc));
-    }
-    lines.push(String::new());
-    for (what, said) in [("source", knob.source), ("effect", knob.effect), ("undo", knob.undo)] {
-        lines.push(format!("  {what:<8} {said}"));
-    }
-    lines.push(format!("  {:<8} {}; takes hold: {}; needs {}", "changes", knob.blast, knob.when, knob.needs));
-    lines.push(format!("  {:<8} {}", "files", knob.paths.join(", ")));
-    output::print(&lines.join("\n"))?;
-    Ok(Exit::Yes)
-}
-
-fn first_line(doc: &str) -> &str {
-    doc.lines().next().unwrap_or(doc)
 }
 
 fn show(options: &Tune, json: impl Fn() -> String, text: impl Fn() -> String) -> Result<(), Failure> {

@@ -2,6 +2,7 @@
 
 pub(crate) mod boot;
 pub(crate) mod error;
+pub(crate) mod explain;
 pub(crate) mod keeper;
 pub(crate) mod lists;
 pub(crate) mod ns;
@@ -161,6 +162,7 @@ mod tests {
         check(&example::verify());
         check(&example::drift());
         check(&example::history());
+        check(&example::explain());
         check(&ApplyDocument::default());
         check(&DriftDocument::default());
         check(&HistoryDocument::default());
@@ -183,6 +185,7 @@ mod tests {
         file("verify.json", example::verify().to_json_pretty());
         file("drift.json", example::drift().to_json_pretty());
         file("history.json", example::history().to_json_pretty());
+        file("explain.json", example::explain().to_json_pretty());
     }
 
     /// Every key in the contract stands there, also when its value is absent: then it is null, not left out

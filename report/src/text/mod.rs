@@ -5,12 +5,14 @@
 //! `\u{1b}` and not sent to the terminal: colour comes from here or not at all.
 
 mod boot;
+mod explain;
 mod page;
 mod report;
 mod table;
 mod tune;
 
 pub use boot::boot;
+pub use explain::{knob, knobs, knobs_markdown};
 pub use report::{budgets, live, report, stalls};
 pub use tune::{apply, drift, history, plan, rollback, verify};
 

@@ -12,6 +12,7 @@ use host::{Root, irqs, rcu};
 use units::CpuSet;
 
 use super::line::without_flags;
+use crate::{declared, registry};
 
 /// What became of one argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,10 +133,7 @@ impl<'r> Evidence<'r> {
                 let (module, parameter) = name.split_once('.')?;
                 self.number(&format!("/sys/module/{module}/parameters/{parameter}"), value)
             }
-            // kernel/watchdog.c: the command line sets the variables behind these two.
-            "nosoftlockup" => self.number("/proc/sys/kernel/soft_watchdog", "0"),
-            "nowatchdog" => self.number("/proc/sys/kernel/watchdog", "0"),
-            _ => None,
+            _ => declared::look_at_argument(self.root, registry::argument(name)?, value),
         }
     }
 

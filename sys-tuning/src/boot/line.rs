@@ -8,6 +8,8 @@ use std::str::FromStr;
 
 use units::CpuSet;
 
+use crate::registry;
+
 /// The canonical text of a line without arguments.
 pub(crate) const NONE: &str = "none";
 
@@ -35,7 +37,8 @@ enum Grammar {
     PagesByNode,
 }
 
-/// Every parameter that quell may put on the line.
+/// Every parameter that quell may put on the line beside those that are an attribute of a knob by themselves: of these the
+/// registry knows the values.
 const PARAMETERS: &[(&str, Grammar)] = &[
     ("isolcpus", Grammar::Isolation),
     ("nohz_full", Grammar::Cpus),
@@ -44,9 +47,6 @@ const PARAMETERS: &[(&str, Grammar)] = &[
     ("rcupdate.rcu_normal_after_boot", Grammar::Number),
     ("rcutree.nohz_full_patience_delay", Grammar::Number),
     ("irqaffinity", Grammar::Cpus),
-    ("skew_tick", Grammar::Number),
-    ("nosoftlockup", Grammar::Bare),
-    ("nowatchdog", Grammar::Bare),
     ("hugepagesz", Grammar::Size),
     ("hugepages", Grammar::PagesByNode),
 ];
@@ -112,8 +112,13 @@ pub(crate) fn arguments(stored: &str) -> String {
 fn checked(word: &str) -> Result<&str, String> {
     let (name, value) = word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value)));
     let known = PARAMETERS.iter().find(|(known, _)| *known == name);
-    let Some((_, grammar)) = known else {
-        return Err(format!("{word:?}: quell puts no such parameter on the kernel's command line"));
+    let grammar = match (known, registry::argument(name)) {
+        (Some((_, grammar)), _) => grammar,
+        (None, Some(attribute)) if attribute.takes(value) => return Ok(word),
+        (None, Some(_)) => return Err(format!("{word:?}: not a value of the kernel parameter {name}")),
+        (None, None) => {
+            return Err(format!("{word:?}: quell puts no such parameter on the kernel's command line"));
+        }
     };
     let is_sound = match (grammar, value) {
         (Grammar::Bare, None) => true,

@@ -54,7 +54,7 @@ fn locate(facts: &Facts, attribute: &str, _: &str) -> Option<Cell> {
 }
 
 /// The CPUs that a boot argument is to make quiet; `None` after noting why there are none.
-pub(super) fn quiet_cpus(scope: &Scope<'_>, wanted: &Wanted, draft: &mut Draft) -> Option<CpuSet> {
+pub(crate) fn quiet_cpus(scope: &Scope<'_>, wanted: &Wanted, draft: &mut Draft) -> Option<CpuSet> {
     let cpus = draft.cpus(scope, wanted, "cpus")?;
     let left = scope.roles.online.difference(&cpus);
     if left.is_empty() {

@@ -17,6 +17,7 @@ mod kernel;
 mod killer;
 mod process;
 mod repair;
+mod rows;
 mod standing;
 mod tree;
 

@@ -236,6 +236,34 @@ fn one_knob_is_explained_and_all_are_listed() {
     unknown.says_one_line(&["mem.swp", "did you mean mem.swap?"]);
 }
 
+#[test]
+fn the_page_of_knobs_is_what_the_registry_says() {
+    let told = Quell::new().args(["tune", "explain", "--markdown"]).run().succeeds().stdout;
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/knobs.md");
+    if std::env::var_os("QUELL_BLESS").is_some() {
+        fs::write(page, &told).unwrap();
+    }
+    let remedy = "cargo run -q -- tune explain --markdown > docs/knobs.md";
+    assert!(fs::read_to_string(page).unwrap() == told, "docs/knobs.md is of another registry ({remedy})");
+}
+
+#[test]
+fn the_registry_is_a_document_too() {
+    let all = Quell::new().args(["tune", "explain", "--json"]).run().succeeds().json("quell.explain/1");
+    let knobs = all["knobs"].as_array().unwrap();
+    let listed = Quell::new().args(["tune", "explain"]).run().succeeds().stdout;
+    assert_eq!(knobs.len(), listed.lines().count());
+    for knob in knobs {
+        let id = knob["id"].as_str().unwrap();
+        let one =
+            Quell::new().args(["tune", "explain", id, "--json"]).run().succeeds().json("quell.explain/1");
+        assert_eq!(one["knobs"], serde_json::json!([knob]));
+        for key in ["group", "doc", "source", "needs", "when", "blast", "absence", "effect", "undo"] {
+            assert!(knob[key].as_str().is_some_and(|text| !text.is_empty()), "{id} {key}");
+        }
+    }
+}
+
 /// Everything a process can be doing when it is killed, by the call it is about to make; the engine's own crash tests
 /// enumerate every call, these show that the command adds nothing that could not be killed.
 #[test]

@@ -4,9 +4,9 @@
 //! match `isolcpus=` it is dropped with a line in the boot log, and still shown on the command line. Source:
 //! Documentation/timers/no_hz.rst; kernel/sched/isolation.c.
 
-use super::boot_line;
 use crate::boot::contribute;
 use crate::draft::{Draft, Scope};
+use crate::knobs::boot_line;
 use crate::profile::Wanted;
 use crate::registry::{Attribute, Blast, Group, Kind, Knob, Needs, Topic, When};
 

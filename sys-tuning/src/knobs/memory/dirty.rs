@@ -25,30 +25,26 @@ pub(crate) static KNOB: Knob = Knob {
     group: Group::Memory,
     doc: "a writer that crosses the limit is stopped until pages reach the disk; small limits keep the bursts short",
     attributes: &[
-        Attribute {
-            name: "ratio",
-            kind: Kind::Integer { min: 0, max: 100 },
-            doc: "per cent of available memory at which a writer has to write back itself",
-            excludes: Some("bytes"),
-        },
-        Attribute {
-            name: "bytes",
-            kind: Kind::Integer { min: BYTES_MIN, max: BYTES_MAX },
-            doc: "the same limit in bytes",
-            excludes: Some("ratio"),
-        },
-        Attribute {
-            name: "background_ratio",
-            kind: Kind::Integer { min: 0, max: 100 },
-            doc: "per cent of available memory at which the kernel begins to write back",
-            excludes: Some("background_bytes"),
-        },
-        Attribute {
-            name: "background_bytes",
-            kind: Kind::Integer { min: 1, max: BYTES_MAX },
-            doc: "the same limit in bytes",
-            excludes: Some("background_ratio"),
-        },
+        Attribute::new(
+            "ratio",
+            Kind::Integer { min: 0, max: 100 },
+            "per cent of available memory at which a writer has to write back itself",
+        )
+        .excluding("bytes"),
+        Attribute::new("bytes", Kind::Integer { min: BYTES_MIN, max: BYTES_MAX }, "the same limit in bytes")
+            .excluding("ratio"),
+        Attribute::new(
+            "background_ratio",
+            Kind::Integer { min: 0, max: 100 },
+            "per cent of available memory at which the kernel begins to write back",
+        )
+        .excluding("background_bytes"),
+        Attribute::new(
+            "background_bytes",
+            Kind::Integer { min: 1, max: BYTES_MAX },
+            "the same limit in bytes",
+        )
+        .excluding("background_ratio"),
     ],
     source: "10 and 3: TuneD latency-performance, cluster-node-tuning-operator",
     needs: Needs::Root,

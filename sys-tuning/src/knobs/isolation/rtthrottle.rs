@@ -5,7 +5,6 @@
 //! Documentation/scheduler/sched-rt-group.rst; measured stalls of a normal task behind a spinner: about 1 s with
 //! throttling, without end without it on older kernels.
 
-use super::wish_as_written;
 use crate::cell::{Cell, Effect, Form};
 use crate::draft::{Draft, Scope};
 use crate::profile::Wanted;
@@ -63,5 +62,5 @@ fn wish(scope: &Scope<'_>, wanted: &Wanted, draft: &mut Draft) {
         );
         draft.danger(KNOB.id, true, reason);
     }
-    wish_as_written(scope, wanted, draft);
+    draft.wish(scope, wanted, "runtime_us", "", runtime.to_string());
 }

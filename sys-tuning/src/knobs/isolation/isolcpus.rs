@@ -3,9 +3,9 @@
 //! What a cgroup partition does at run time, irreversibly until the next boot; and the only way to keep managed
 //! interrupts off CPUs. Source: Documentation/admin-guide/kernel-parameters.txt, isolcpus; kernel/sched/isolation.c.
 
-use super::boot_line;
 use crate::boot::contribute;
 use crate::draft::{Draft, Scope};
+use crate::knobs::boot_line;
 use crate::profile::{Value, Wanted};
 use crate::registry::{Attribute, Blast, Group, Kind, Knob, Needs, Topic, When};
 

@@ -3,9 +3,9 @@
 //! `nohz_full=` implies the first; asked for by name it also holds on kernels without tick-less mode. Source:
 //! Documentation/admin-guide/kernel-parameters.txt, rcu_nocbs; Documentation/admin-guide/kernel-per-CPU-kthreads.rst.
 
-use super::boot_line;
 use crate::boot::contribute;
 use crate::draft::{Draft, Scope};
+use crate::knobs::boot_line;
 use crate::profile::{Value, Wanted};
 use crate::registry::{Attribute, Blast, Group, Kind, Knob, Needs, Topic, When};
 

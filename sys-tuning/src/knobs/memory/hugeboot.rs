@@ -7,10 +7,10 @@
 use host::hugepages::PageSize;
 use host::numa::{Node, NodeId};
 
-use super::boot_line;
 use super::huge::floor_bytes;
 use crate::boot::contribute;
 use crate::draft::{Draft, Scope};
+use crate::knobs::boot_line;
 use crate::profile::{Setting, Value, Wanted};
 use crate::registry::{Attribute, Blast, Group, Kind, Knob, Needs, Topic, When};
 

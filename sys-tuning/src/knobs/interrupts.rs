@@ -1,0 +1,4 @@
+//! Where interrupts go.
+
+pub(crate) mod irq_aff;
+pub(crate) mod irq_default;

@@ -1,0 +1,129 @@
+//! Keeping CPUs to one application: what the kernel does on every CPU, who may run where, and what is said at boot.
+
+pub(crate) mod cpuset1;
+pub(crate) mod cpuset2;
+pub(crate) mod fairserver;
+pub(crate) mod isolcpus;
+pub(crate) mod kthreads;
+pub(crate) mod nohz;
+pub(crate) mod rcu;
+pub(crate) mod rtthrottle;
+pub(crate) mod tasks;
+pub(crate) mod wq;
+
+use crate::registry::{
+    ARGUMENT, Absence, Attribute, Blast, Group, Home, Kind, Knob, Meaning, Needs, PLAIN, Sign,
+};
+
+/// How often each CPU folds its memory counters into the machine's.
+pub(crate) static VMSTAT: Knob = Knob {
+    id: "iso.vmstat",
+    group: Group::Isolation,
+    doc: "the folding runs as kernel work on every CPU that has something to fold",
+    attributes: &[Attribute::at(
+        "stat_interval",
+        Kind::Integer { min: 1, max: 3600 },
+        "seconds between two foldings",
+        Home::Sysctl("vm.stat_interval"),
+    )],
+    source: "120: rigtorp.se; 10: TuneD network-latency, cluster-node-tuning-operator",
+    absence: Absence::NotApplicable("this kernel keeps no per-CPU memory counters"),
+    effect: "the kernel reads this variable when it arms the next folding",
+    undo: "the original number is written",
+    ..PLAIN
+};
+
+/// How long a task may hang before the kernel says so.
+pub(crate) static HUNG: Knob = Knob {
+    id: "iso.hung",
+    group: Group::Isolation,
+    doc: "the watchdog walks every task; behind a busy application tasks wait long without being broken",
+    attributes: &[Attribute::at(
+        "timeout_secs",
+        Kind::Integer { min: 0, max: 86_400 },
+        "seconds without being scheduled before a task is reported; 0 never looks",
+        Home::Sysctl("kernel.hung_task_timeout_secs"),
+    )],
+    source: "600: TuneD network-latency, cluster-node-tuning-operator",
+    absence: Absence::Satisfied("this kernel has no watchdog for hung tasks"),
+    effect: "the write wakes the watchdog, which takes the new interval",
+    undo: "the original number is written",
+    ..PLAIN
+};
+
+/// Whether an idle CPU's timers may be run by a busy one.
+pub(crate) static TIMERMIG: Knob = Knob {
+    id: "iso.timermig",
+    group: Group::Isolation,
+    doc: "migrated timers fire on CPUs that did not ask for them; forbidding it keeps timers on CPUs being evacuated",
+    attributes: &[Attribute::at(
+        "enabled",
+        Kind::Flag,
+        "whether timers move to a CPU that is awake",
+        Home::Sysctl("kernel.timer_migration"),
+    )],
+    source: "false: TuneD network-latency; true: cluster-node-tuning-operator (isolated CPUs cannot be evacuated otherwise)",
+    needs: Needs::SysAdmin,
+    blast: Blast::Ipi,
+    absence: Absence::NotApplicable("this kernel does not migrate timers"),
+    effect: "the kernel's switch itself",
+    undo: "the original number is written",
+    ..PLAIN
+};
+
+/// The ticks of different CPUs at different moments.
+///
+/// Together they meet at the locks of timekeeping and the scheduler. Costs some power, because idle CPUs wake at
+/// different times too. Source: Documentation/admin-guide/kernel-parameters.txt, skew_tick.
+pub(crate) static SKEW: Knob = Knob {
+    id: "iso.skew",
+    group: Group::Isolation,
+    doc: "ticks that all CPUs take at once contend for the same locks",
+    attributes: &[Attribute::at(
+        "enabled",
+        Kind::Flag,
+        "shift each CPU's tick by a part of its period",
+        Home::Argument("skew_tick"),
+    )],
+    source: "on: TuneD network-latency, cluster-node-tuning-operator",
+    effect: "the kernel shows none; the boot log of the trial holds no refusal",
+    ..ARGUMENT
+};
+
+/// The detectors of lock-ups, off from the start.
+///
+/// Each runs a timer and a thread of the highest priority on every CPU. With them off a CPU that hangs in the kernel is
+/// not reported. Source: Documentation/admin-guide/lockup-watchdogs.rst; kernel/watchdog.c, which sets the variables
+/// behind these two files.
+pub(crate) static LOCKUP: Knob = Knob {
+    id: "iso.lockup",
+    group: Group::Isolation,
+    doc: "the detector wakes a thread of the highest priority on every CPU, every few seconds",
+    attributes: &[
+        Attribute::at(
+            "nosoftlockup",
+            Kind::Flag,
+            "no detector of soft lock-ups",
+            Home::Switch("nosoftlockup"),
+        )
+        .seen(Sign::Means(&[Meaning {
+            of: "",
+            path: "/proc/sys/kernel/soft_watchdog",
+            shows: Some("0"),
+        }])),
+        Attribute::at(
+            "nowatchdog",
+            Kind::Flag,
+            "no detector at all, of hard lock-ups either",
+            Home::Switch("nowatchdog"),
+        )
+        .seen(Sign::Means(&[Meaning {
+            of: "",
+            path: "/proc/sys/kernel/watchdog",
+            shows: Some("0"),
+        }])),
+    ],
+    source: "nosoftlockup: TuneD network-latency, cluster-node-tuning-operator",
+    effect: "kernel.soft_watchdog and kernel.watchdog, which the arguments set",
+    ..ARGUMENT
+};
