@@ -113,6 +113,25 @@ impl Histogram {
         self.merge(other);
     }
 
+    /// What was recorded since `earlier`, a copy of this one's past. Bucket by bucket: minimum, maximum and sum are those of
+    /// the buckets' ends, and what lies beyond the range is known by its mean.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let mut since = Self::new();
+        let beyond = self.overflow.saturating_sub(earlier.overflow);
+        let last = self.buckets.highest_equivalent(Self::HIGHEST.0);
+        for bucket in self.buckets.iter_recorded() {
+            let end = bucket.value_iterated_to();
+            let all = bucket.count_at_value().saturating_sub(earlier.buckets.count_at(end));
+            let within = if end == last { all.saturating_sub(beyond) } else { all };
+            since.record_n(Nanos(end).min(Self::HIGHEST), within);
+        }
+        if let Some(mean) = (self.overflow_sum - earlier.overflow_sum).0.checked_div(beyond) {
+            since.record_n(Nanos(mean), beyond);
+        }
+        since
+    }
+
     /// How many latencies were recorded, those beyond the range included.
     #[must_use]
     pub fn count(&self) -> u64 {
@@ -339,6 +358,34 @@ mod tests {
 
     const QUANTILES: [&str; 12] =
         ["p0.01", "p1", "p10", "p25", "p50", "p75", "p90", "p99", "p99.9", "p99.99", "p99.999", "p99.9999"];
+
+    #[test]
+    fn the_difference_of_two_copies_is_what_came_between() {
+        let check = |before: &[u64], between: &[u64]| {
+            let (mut histogram, mut expected) = (of(before), Histogram::new());
+            let earlier = histogram.clone();
+            between.iter().for_each(|value| {
+                histogram.record(Nanos(*value));
+                expected.record(Nanos(*value));
+            });
+            let since = histogram.since(&earlier);
+            assert_eq!((since.count(), since.overflow()), (expected.count(), expected.overflow()));
+            let buckets = |histogram: &Histogram| -> Vec<u64> {
+                let last = histogram.buckets.highest_equivalent(Histogram::HIGHEST.0);
+                let buckets = histogram.buckets.iter_recorded();
+                buckets
+                    .map(|bucket| bucket.value_iterated_to().min(last) << 16 | bucket.count_at_value())
+                    .collect()
+            };
+            assert_eq!(buckets(&since), buckets(&expected), "{before:?} {between:?}");
+        };
+        check(&[], &[]);
+        check(&[5, 700, 700, 90_000], &[]);
+        check(&[], &[0, 5, 700, 90_000]);
+        check(&[5, 700, 700], &[700, 1_000_000, 5, 5]); // within old buckets and beyond the old maximum
+        let beyond = Histogram::HIGHEST.0 + 5;
+        check(&[beyond, Histogram::HIGHEST.0], &[beyond, beyond + 2, Histogram::HIGHEST.0, 7]);
+    }
 
     /// Every quantile against the sorted list of all samples.
     #[track_caller]
