@@ -15,6 +15,7 @@ use units::Nanos;
 use crate::keeper::Keeper;
 use crate::measuring::Measuring;
 use crate::reporter::{self, Own, Wanted};
+use crate::snapshot::Snapshot;
 use crate::socket::Answers;
 
 /// A report is handed out again for this long.
@@ -34,14 +35,22 @@ pub enum DeskError {
     Late,
 }
 
+/// What `measuring` has counted as of now, with the figures of the last `span`.
+///
+/// # Errors
+/// [`DeskError`].
+pub async fn snapshot(measuring: &Measuring, span: Option<Nanos>) -> Result<Box<Snapshot>, DeskError> {
+    let answer = measuring.ask(span).ok_or(DeskError::Ended)?;
+    let snapshot = timeout(COLLECTOR_DEADLINE.into(), answer).await.map_err(|_| DeskError::Late)?;
+    snapshot.map_err(|_| DeskError::Ended)
+}
+
 /// A report about `measuring` as it is now.
 ///
 /// # Errors
 /// [`DeskError`].
 pub async fn write(measuring: &Measuring, root: &Root, wanted: Wanted) -> Result<Report, DeskError> {
-    let answer = measuring.ask(wanted.span).ok_or(DeskError::Ended)?;
-    let snapshot = timeout(COLLECTOR_DEADLINE.into(), answer).await.map_err(|_| DeskError::Late)?;
-    let snapshot = snapshot.map_err(|_| DeskError::Ended)?;
+    let snapshot = snapshot(measuring, wanted.span).await?;
     let own = Own::read(root);
     // Both clocks are read together, and the snapshot is older than they are.
     let (wall, now) = (wall_time_now(), monotonic_now());

@@ -68,15 +68,24 @@ pub fn run(settings: &Settings, options: &Options, show: impl FnMut(&Report)) ->
 }
 
 /// The signals that ask for the end.
-struct Stops {
+#[derive(Debug)]
+pub(crate) struct Stops {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Stops {
-    fn listen() -> Result<Self, Error> {
+    pub(crate) fn listen() -> Result<Self, Error> {
         let on = |kind| signal(kind).map_err(|cause| Error::System { what: "listen for signals", cause });
         Ok(Self { interrupt: on(SignalKind::interrupt())?, terminate: on(SignalKind::terminate())? })
+    }
+
+    /// Returns when one has come, at once when it came before.
+    pub(crate) async fn come(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }
 
@@ -95,8 +104,7 @@ async fn until_ended(
         let next = options.live_every.map_or(for_, Duration::from);
         tokio::select! {
             () = &mut end => return Ok(()),
-            _ = stops.interrupt.recv() => return Ok(()),
-            _ = stops.terminate.recv() => return Ok(()),
+            () = stops.come() => return Ok(()),
             () = tokio::time::sleep(next), if options.live_every.is_some() => {
                 show(&desk::write(measuring, root, Wanted { span: Some(LIVE_SPAN), hist: false }).await?);
             }

@@ -4,6 +4,7 @@
 //! (`measuring.rs`). [`control::run`] is the daemon around it: report socket, signals, service manager. The agent needs
 //! no capability and writes no kernel state; what it is refused it names in its report.
 
+pub mod blocks;
 pub mod control;
 pub mod foreground;
 

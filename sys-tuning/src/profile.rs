@@ -169,8 +169,15 @@ impl Profile {
         self.wanted.iter().any(|wanted| wanted.knob.id == knob)
     }
 
+    /// What of it concerns one knob.
+    #[must_use]
+    pub fn only(&self, knob: &str) -> Self {
+        let wanted = self.wanted.iter().filter(|wanted| wanted.knob.id == knob).cloned().collect();
+        Self { wanted, ..self.clone() }
+    }
+
     /// The knobs it wants something of.
-    pub(crate) fn knobs(&self) -> impl Iterator<Item = &'static Knob> + '_ {
+    pub fn knobs(&self) -> impl Iterator<Item = &'static Knob> + '_ {
         self.wanted.iter().map(|wanted| wanted.knob)
     }
 }

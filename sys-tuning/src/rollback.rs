@@ -90,6 +90,23 @@ impl Engine {
         Ok(RolledBack { damage, ..self.restore(options.at, &locked, decided, &bystanders, undoes) })
     }
 
+    /// Takes the apply `id` back, and what came after it; nothing when that has been done already. Unlike a step back it
+    /// never takes anything that was there before.
+    ///
+    /// # Errors
+    /// [`Error::Busy`], [`Error::Permission`], [`Error::Integrity`], [`Error::State`]. What cannot be put back is a row of
+    /// the result, not an error.
+    pub fn take_back(&self, id: u64, at: u64) -> Result<RolledBack, Error> {
+        let locked = self.locked()?;
+        if let Some(damaged) = self.damage(&locked.book) {
+            return Err(damaged);
+        }
+        if !locked.book.ledger.live().contains(&id) {
+            return Ok(RolledBack::nothing(None));
+        }
+        Ok(self.undo_from(&locked, id, at))
+    }
+
     /// Undoes the apply `id` and everything after it, under a lock that is held already.
     pub(crate) fn undo_from(&self, locked: &Locked, id: u64, at: u64) -> RolledBack {
         let (undos, undoes) = locked.book.ledger.undo_from(id);

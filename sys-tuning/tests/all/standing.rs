@@ -357,3 +357,22 @@ fn a_wish_of_an_earlier_boot_that_is_damaged_is_not_passed_over() {
     crate::tree::write(&path, &damaged);
     assert!(matches!(host.engine().standing(), Err(Error::Integrity { .. })));
 }
+
+/// What is switched on and off for a measurement is no step back for what was asked for before.
+#[test]
+fn a_trial_that_is_taken_back_by_its_number_leaves_what_stood_before() {
+    let host = Host::new();
+    host.apply("hung");
+    let trial =
+        ApplyOptions { confirm_by: Some(Nanos::from_secs(3600)), atomic: true, ..ApplyOptions::PLAIN };
+    let id = host.apply_with("ten", &trial).unwrap().id.unwrap();
+    host.check("ten by Root as 2 on trial", "10");
+    let back = host.engine().take_back(id, 0).unwrap();
+    assert_eq!((back.undone.as_slice(), back.changes.len()), (&[id][..], 1), "{back:?}");
+    host.check("hung by Root as 1", "60");
+    assert_eq!(host.machine.get(HUNG).trim(), "600");
+    let again = host.engine().take_back(id, 0).unwrap();
+    assert!(again.id.is_none() && again.changes.is_empty(), "{again:?}");
+    host.check("hung by Root as 1", "60");
+    assert_eq!(host.machine.get(HUNG).trim(), "600");
+}
