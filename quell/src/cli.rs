@@ -35,7 +35,7 @@ Examples:
 
 Exit codes: 0 yes, 1 failure, 2 usage, 3 no (drift, breach, unfit), 4 permission, 5 integrity,
 6 peer unreachable, 7 partly done, 8 done but reboot needed, 9 busy, 10 changes pending,
-20 rolled back, 22 refused.";
+20 rolled back, 21 held (no evidence), 22 refused, 23 aborted.";
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
@@ -216,6 +216,8 @@ pub enum TuneVerb {
         #[command(flatten)]
         profile: Profile,
     },
+    /// Switch knobs on and off and measure which earn their place on this host; puts everything back
+    Prove(Box<Prove>),
     /// Put original values back; needs no daemon
     Rollback {
         /// Back to just after this apply, or `baseline` for every original; default: undo the last apply
@@ -246,6 +248,58 @@ pub enum TuneVerb {
         #[arg(long, conflicts_with = "json")]
         markdown: bool,
     },
+}
+
+/// `quell tune prove`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  quell tune prove --profile balanced             each knob of the profile against its absence
+  quell tune prove mem.thp --profile ./my.toml --probe timer-wakeup,spin-gap --cpus 2-3 --for 10s
+
+Each knob is on in one block of a pair and off in the other, in random order, until it is decided
+whether it matters. ^C and SIGTERM put everything back at once; after kill -9 `quell tune rollback`
+does, and without it a guard when the time of the block is over.
+
+Exit codes: 0 it ran, 21 nothing to compare or to measure by, 22 the knobs named are refused,
+23 ended before.")]
+pub struct Prove {
+    /// Knobs to compare, as in mem.thp; default: each of the profile
+    #[arg(value_name = "KNOB")]
+    pub knobs: Vec<String>,
+    /// Which profile.
+    #[command(flatten)]
+    pub profile: Profile,
+    /// Probes to compare by, as in timer-wakeup,spin-gap
+    #[arg(long = "probe", value_name = "NAME", value_delimiter = ',', default_value = "timer-wakeup")]
+    pub probes: Vec<String>,
+    /// CPUs to measure, as in 2-3,7; default: the isolated ones, else some of all
+    #[arg(long, value_name = "LIST")]
+    pub cpus: Option<CpuSet>,
+    /// Measure each block for this long
+    #[arg(long = "for", value_name = "TIME", default_value = "5s")]
+    pub for_: Nanos,
+    /// Let this pass after each switch before measuring
+    #[arg(long, value_name = "TIME", default_value = "500ms")]
+    pub settle: Nanos,
+    /// Most blocks a knob gets, two a pair
+    #[arg(long, value_name = "N", default_value_t = 80)]
+    pub blocks: u32,
+    /// A change of every figure below this is nothing, in per cent
+    #[arg(long, value_name = "PERCENT", default_value_t = 5)]
+    pub margin: u32,
+    /// Repeat the order of blocks of an earlier run
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Scheduling policy of the probe threads: other, or fifo:1 to fifo:99
+    #[arg(long, value_name = "POLICY", default_value_t = Policy::Other)]
+    pub policy: Policy,
+    /// Period of the timer-wakeup probe
+    #[arg(long, value_name = "TIME", default_value = "1ms")]
+    pub interval: Nanos,
+    /// Also switch knobs that reset a link or take memory, and go on in spite of dangers that may be accepted
+    #[arg(long)]
+    pub accept_dangers: bool,
 }
 
 /// The verbs of `quell tune boot`.

@@ -9,6 +9,7 @@ use units::{CpuId, Nanos};
 use crate::json::Schema;
 use crate::json::explain::{ExplainDocument, ExplainedAttribute, ExplainedKnob};
 use crate::json::keeper::{DriftReport, KeeperReport, KindReport, RingReport, WriterReport};
+use crate::json::prove::{ProveDocument, ProveFigure, ProveLook, ProvedChange, ProvedKnob};
 use crate::json::report::{
     BudgetReport, BudgetState, CAUSE_UNEXPLAINED, Cause, ChannelReport, ClockReport, DelayPoint, Fitness,
     FitnessState, KnobsReport, Measuring, Missing, Report, SelfReport, StallReport, ThreadReport,
@@ -621,4 +622,73 @@ pub fn explain() -> ExplainDocument {
         ..full.clone()
     };
     ExplainDocument { schema: Schema::new(), knobs: vec![full, reported] }
+}
+
+/// What proving two knobs came to.
+pub fn prove() -> ProveDocument {
+    let change = |percent, low, high, moved| ProvedChange {
+        percent: Some(percent),
+        low_percent: Some(low),
+        high_percent: Some(high),
+        moved,
+    };
+    let figure = |quantile: &str, instead_of: Option<&str>, before| ProveFigure {
+        probe: "timer-wakeup".to_owned(),
+        quantile: quantile.to_owned(),
+        instead_of: instead_of.map(str::to_owned),
+        before: Nanos(before),
+    };
+    let looks = [(10, 0.08), (14, 0.12), (20, 0.17), (28, 0.25), (40, 0.38)];
+    ProveDocument {
+        profile: "balanced".to_owned(),
+        cpus: Some("2-3".to_owned()),
+        block: Nanos::from_secs(5),
+        settle: Nanos::from_millis(500),
+        seed: 7,
+        error: 0.05,
+        margin_percent: 5.0,
+        pairs_max: 40,
+        looks: looks.map(|(pairs, share)| ProveLook { pairs, share }).to_vec(),
+        figures: vec![figure("p99", None, 41_000), figure("p99.9", Some("p99.99"), 88_000)],
+        knobs: vec![
+            ProvedKnob {
+                knob: "mem.thp".to_owned(),
+                switched: vec!["enabled always -> never".to_owned()],
+                verdict: "helps".to_owned(),
+                pairs: 14,
+                stopped: "decided".to_owned(),
+                changes: vec![change(-3.1, -9.4, 2.2, false), change(-21.4, -28.0, -15.9, true)],
+                ..ProvedKnob::default()
+            },
+            ProvedKnob {
+                knob: "mem.swap".to_owned(),
+                switched: vec!["swappiness 60 -> 10".to_owned()],
+                verdict: "undecided".to_owned(),
+                pairs: 40,
+                void: 2,
+                stopped: "all pairs used".to_owned(),
+                changes: vec![change(0.3, -4.1, 5.2, false), change(1.9, -8.8, 13.0, false)],
+                ..ProvedKnob::default()
+            },
+        ],
+        skipped: vec![Skipped {
+            knob: "iso.nohz".to_owned(),
+            status: "refused".to_owned(),
+            reason: Some("it takes hold with a boot, and blocks are no boots".to_owned()),
+            ..Skipped::default()
+        }],
+        result: "undecided".to_owned(),
+        ..ProveDocument::default()
+    }
+}
+
+/// Nothing was proved.
+pub fn prove_held() -> ProveDocument {
+    ProveDocument {
+        profile: "balanced".to_owned(),
+        block: Nanos::from_secs(5),
+        result: "held".to_owned(),
+        reason: Some("no probe gave a figure in a block of 5.00 s".to_owned()),
+        ..ProveDocument::default()
+    }
 }

@@ -1,7 +1,6 @@
 //! Exit codes: one table for all binaries.
 //!
-//! A script branches on these, so a number never changes its meaning. 21 (held, no evidence) and 23 (aborted) belong to
-//! roll-outs and come with the commands that return them.
+//! A script branches on these, so a number never changes its meaning.
 
 use std::fmt;
 use std::process::ExitCode;
@@ -34,13 +33,17 @@ pub enum Exit {
     Pending = 10,
     /// It was taken back, because a part of it failed.
     RolledBack = 20,
+    /// There is no evidence to decide by.
+    Held = 21,
     /// Too dangerous to be done; nothing was.
     Refused = 22,
+    /// Somebody ended it before it was done; nothing of it is left.
+    Aborted = 23,
 }
 
 impl Exit {
     /// Every code, in order, for help texts and documents.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Yes,
         Self::Failure,
         Self::Usage,
@@ -53,7 +56,9 @@ impl Exit {
         Self::Busy,
         Self::Pending,
         Self::RolledBack,
+        Self::Held,
         Self::Refused,
+        Self::Aborted,
     ];
 
     /// The number.
@@ -78,7 +83,9 @@ impl Exit {
             Self::Busy => "busy: lock held, second instance",
             Self::Pending => "changes pending",
             Self::RolledBack => "rolled back",
+            Self::Held => "held: no evidence",
             Self::Refused => "refused",
+            Self::Aborted => "aborted",
         }
     }
 
@@ -119,7 +126,9 @@ mod tests {
    9  busy: lock held, second instance
   10  changes pending
   20  rolled back
+  21  held: no evidence
   22  refused
+  23  aborted
 ";
         assert_eq!(Exit::table(), expected);
         assert_eq!(format!("{:?}", ExitCode::from(Exit::Busy)), format!("{:?}", ExitCode::from(9)));

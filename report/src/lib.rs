@@ -22,6 +22,7 @@ pub use json::error::ErrorDocument;
 pub use json::explain::{ExplainDocument, ExplainedAttribute, ExplainedKnob};
 pub use json::keeper::{DriftReport, KeeperReport, KindReport, RingReport, WriterReport};
 pub use json::lists::{BudgetsDocument, StallsDocument};
+pub use json::prove::{ProveDocument, ProveFigure, ProveLook, ProvedChange, ProvedKnob};
 pub use json::report::{
     BudgetReport, BudgetState, CAUSE_UNEXPLAINED, Cause, ChannelReport, ClockReport, DelayPoint, Fitness,
     FitnessState, KnobsReport, Measuring, Missing, Report, SelfReport, StallReport, ThreadReport,

@@ -17,6 +17,7 @@ fn help_is_as_it_was() {
     for command in ["up", "agent", "report", "budgets", "stalls", "config", "tune"] {
         golden(&format!("help/{command}.txt"), &help(&[command]));
     }
+    golden("help/tune-prove.txt", &help(&["tune", "prove"]));
 }
 
 #[test]

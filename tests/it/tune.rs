@@ -7,6 +7,7 @@ mod faults;
 mod input;
 mod kernel;
 mod plan;
+mod prove;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;

@@ -152,6 +152,15 @@ pub const CONFIRM_WITHIN_MIN: Nanos = Nanos::from_secs(1);
 /// The longest; whoever needs more confirms first.
 pub const CONFIRM_WITHIN_MAX: Nanos = Nanos::from_secs(24 * 3600);
 
+/// The shortest block that `quell tune prove` compares: a cycle of the probes.
+pub const BLOCK_MIN: Nanos = Nanos::from_millis(100);
+
+/// The longest: eighty of them are a night.
+pub const BLOCK_MAX: Nanos = Nanos::from_secs(600);
+
+/// Most blocks that `quell tune prove` gives a knob; the test's averages grow with the square of the pairs, 20 100 of these.
+pub const BLOCKS_MAX: u32 = 400;
+
 /// Attempts, a second apart, at undoing what was not confirmed while something stands in the way.
 pub const OVERDUE_ATTEMPTS: usize = 3600;
 

@@ -6,6 +6,7 @@
 mod boot;
 mod confirm;
 mod explain;
+mod prove;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -51,6 +52,7 @@ pub fn run(options: &Tune) -> Result<Exit, Failure> {
         TuneVerb::Confirm { guard: true, .. } => confirm::guard(options),
         TuneVerb::Confirm { id, .. } => confirm::confirm(options, *id),
         TuneVerb::Verify { profile } => verify(options, &profile.profile),
+        TuneVerb::Prove(asked) => prove::run(options, asked),
         TuneVerb::Rollback { to, force, script } => {
             let rollback = RollbackOptions { to: rollback_to(to.as_deref())?, force: *force, at: now() };
             roll_back(options, &rollback, *script)

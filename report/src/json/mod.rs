@@ -6,6 +6,7 @@ pub(crate) mod explain;
 pub(crate) mod keeper;
 pub(crate) mod lists;
 pub(crate) mod ns;
+pub(crate) mod prove;
 pub(crate) mod report;
 pub(crate) mod tune;
 
@@ -163,6 +164,8 @@ mod tests {
         check(&example::drift());
         check(&example::history());
         check(&example::explain());
+        check(&example::prove());
+        check(&example::prove_held());
         check(&ApplyDocument::default());
         check(&DriftDocument::default());
         check(&HistoryDocument::default());
@@ -186,6 +189,7 @@ mod tests {
         file("drift.json", example::drift().to_json_pretty());
         file("history.json", example::history().to_json_pretty());
         file("explain.json", example::explain().to_json_pretty());
+        file("prove.json", example::prove().to_json_pretty());
     }
 
     /// Every key in the contract stands there, also when its value is absent: then it is null, not left out

@@ -7,12 +7,14 @@
 mod boot;
 mod explain;
 mod page;
+mod prove;
 mod report;
 mod table;
 mod tune;
 
 pub use boot::boot;
 pub use explain::{knob, knobs, knobs_markdown};
+pub use prove::prove;
 pub use report::{budgets, live, report, stalls};
 pub use tune::{apply, drift, history, plan, rollback, verify};
 

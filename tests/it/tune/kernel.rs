@@ -25,12 +25,12 @@ const KNOBS: [&str; 9] = [
     "/sys/kernel/mm/transparent_hugepage/enabled",
     "/proc/sys/vm/min_free_kbytes",
 ];
-const SWAPPINESS: &str = KNOBS[0];
+pub const SWAPPINESS: &str = KNOBS[0];
 const THP: &str = KNOBS[7];
 const MIN_FREE: &str = KNOBS[8];
 
 /// The real kernel; originals are written back and compared when it is dropped, also by a test that fails.
-struct Kernel {
+pub struct Kernel {
     quell: Quell,
     originals: Vec<String>,
     _turn: MutexGuard<'static, ()>,
@@ -42,24 +42,24 @@ pub fn turn() -> MutexGuard<'static, ()> {
 }
 
 impl Kernel {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let turn = turn();
         Self { quell: Quell::new(), originals: snapshot(), _turn: turn }
     }
 
-    fn state(&self) -> PathBuf {
+    pub fn state(&self) -> PathBuf {
         self.quell.folder().join("state")
     }
 
-    fn command<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Quell {
+    pub fn command<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Quell {
         self.quell.args(["tune"]).args(words).args(["--state-dir", self.state().to_str().unwrap()])
     }
 
-    fn run<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Output {
+    pub fn run<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Output {
         self.command(words).run()
     }
 
-    fn profile(&self, knobs: &str) -> String {
+    pub fn profile(&self, knobs: &str) -> String {
         let text = format!("schema = \"quell.profile/1\"\n[knobs]\n{knobs}\n");
         self.quell.file("profile.toml", &text).display().to_string()
     }
@@ -68,8 +68,14 @@ impl Kernel {
         self.run(["apply", "--json", "--profile", &self.profile(knobs)])
     }
 
+    /// What stood there before.
+    pub fn original(&self, path: &str) -> String {
+        let index = KNOBS.iter().position(|known| *known == path).unwrap();
+        self.originals[index].clone()
+    }
+
     #[track_caller]
-    fn is_as_it_was(&self) {
+    pub fn is_as_it_was(&self) {
         for (path, (now, original)) in KNOBS.iter().zip(snapshot().iter().zip(&self.originals)) {
             assert_eq!(now, original, "{path}");
         }
@@ -94,7 +100,7 @@ impl Drop for Kernel {
     }
 }
 
-fn read(path: &str) -> String {
+pub fn read(path: &str) -> String {
     let text = fs::read_to_string(path).unwrap_or_default();
     let bracketed = text.split_once('[').and_then(|(_, rest)| rest.split_once(']'));
     bracketed.map_or(text.trim().to_owned(), |(word, _)| word.to_owned())
@@ -105,7 +111,7 @@ fn snapshot() -> Vec<String> {
 }
 
 /// A number that the knob does not hold.
-fn other(path: &str, one: u32, two: u32) -> u32 {
+pub fn other(path: &str, one: u32, two: u32) -> u32 {
     if read(path) == one.to_string() { two } else { one }
 }
 
