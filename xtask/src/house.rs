@@ -71,7 +71,7 @@ pub const HOUSE: &[Crate] = &[
     Crate {
         name: "latency",
         level: 1,
-        outside: Only(&["hdrhistogram", "thiserror", "proptest"]),
+        outside: Only(&["hdrhistogram", "thiserror", "fastrand", "proptest"]),
         says_never: IO,
     },
     // Knows words, not how values were measured, nor sockets.

@@ -79,7 +79,7 @@ pub struct ProvedKnob {
     pub verdict: String,
     /// Pairs of blocks that count.
     pub pairs: u64,
-    /// Pairs that do not, because somebody else changed the value, samples were lost, or a block had too few.
+    /// Pairs that do not, because somebody else changed the value or samples were lost.
     pub void: u64,
     /// What ended it: `decided`, `all pairs used`, `aborted`, `given up`.
     pub stopped: String,

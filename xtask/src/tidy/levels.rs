@@ -133,7 +133,7 @@ mod tests {
             "latency",
             "[dependencies]\nnix.workspace = true",
             &["latency/Cargo.toml:4: `latency` must not know `nix`, \
-                 use only hdrhistogram, thiserror, proptest"],
+                 use only hdrhistogram, thiserror, fastrand, proptest"],
         );
         check_crate(
             "probes",

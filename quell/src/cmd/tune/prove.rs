@@ -37,6 +37,9 @@ const QUANTILES: [Quantile; 2] = [Quantile::P99, Quantile::P99_99];
 /// How often one of all knobs may be misjudged.
 const ERROR: f64 = 0.05;
 
+/// Of each 100 ms, when other probes share the CPU: as much as there is room for, since gaps are found only meanwhile.
+const SPIN: Nanos = Nanos::from_millis(10);
+
 /// A knob whose pairs are void time and again is given up: after as many as it may have, and these for a bad start.
 const VOID_SPARE: usize = 10;
 
@@ -146,6 +149,7 @@ fn settings(options: &Tune, asked: &Prove) -> Result<Settings, Failure> {
         probes: Vec::new(),
         policy: asked.policy,
         interval: asked.interval,
+        spin: SPIN,
         budgets: Vec::new(),
         ..Settings::default()
     };
