@@ -4,6 +4,8 @@
 //! back), jump for a while, have tails (Student's t with two degrees of freedom: its variance is infinite), and one block
 //! in thirty is a burst of many times its size. All of it is seeded, so that a failure is the same one everywhere.
 
+#![expect(clippy::unwrap_used, reason = "a test binary, helpers included")]
+
 use fastrand::Rng;
 use latency::{Proof, SignedRank, Terms, Verdict};
 

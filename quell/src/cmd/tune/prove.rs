@@ -199,7 +199,7 @@ fn tell_nothing(
 
 /// What a first block shows, before anything is switched.
 enum Pilot {
-    Figures(Vec<Figure>, Blocks),
+    Figures(Vec<Figure>, Box<Blocks>),
     Held(String),
     Aborted,
 }
@@ -221,7 +221,7 @@ fn pilot(settings: &Settings, asked: &Prove) -> Result<Pilot, Failure> {
         true => {
             Pilot::Held(format!("no probe gave a figure in a block of {}; try a longer --for", asked.for_))
         }
-        false => Pilot::Figures(figures, blocks),
+        false => Pilot::Figures(figures, Box::new(blocks)),
     })
 }
 
@@ -254,7 +254,7 @@ fn figures(taken: &Taken) -> Vec<Figure> {
 struct Bench<'a> {
     asked: &'a Prove,
     engine: &'a Engine,
-    blocks: Blocks,
+    blocks: Box<Blocks>,
     knobs: Vec<Candidate>,
     courses: Vec<Course>,
     figures: Vec<Figure>,
