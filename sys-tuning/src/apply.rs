@@ -317,6 +317,7 @@ fn begin(plan: &Plan, options: &ApplyOptions, locked: &Locked) -> Begin {
         id: locked.book.ledger.next_id,
         boot: locked.book.identity.boot.clone(),
         what: if extends.is_some() { What::Repair } else { What::Apply },
+        releases: false,
         at: options.at,
         profile: plan.profile.clone(),
         undoes: Vec::new(),

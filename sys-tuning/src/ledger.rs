@@ -198,7 +198,7 @@ impl Ledger {
                 // What was never confirmed and undid itself is no word of anybody's to let the host go.
                 let on_trial =
                     |id| self.asked.iter().any(|asked| asked.id == id && asked.confirm_by.is_some());
-                self.released |= !begin.undoes.iter().all(|id| on_trial(*id));
+                self.released |= begin.releases || !begin.undoes.iter().all(|id| on_trial(*id));
                 self.asked.retain(|asked| !begin.undoes.contains(&asked.id));
             }
             _ => {}
@@ -678,6 +678,7 @@ mod tests {
                 standing: None,
                 confirm_by: None,
                 extends: None,
+                releases: false,
             };
             self.records.push(Record::Begin(begin.clone()));
             for entry in begin.changes.iter().take(killed_after.unwrap_or(usize::MAX)) {

@@ -67,6 +67,9 @@ pub(crate) struct Begin {
     /// The apply that a repair belongs to, and is undone with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extends: Option<u64>,
+    /// A roll-back that somebody asked for all the way: the host is to be let go, also where nothing of it was confirmed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub releases: bool,
 }
 
 /// A profile that was asked for, so that it can be applied again without the file it came from.

@@ -87,7 +87,8 @@ impl Engine {
             return Ok(RolledBack::nothing(damage));
         }
         let (decided, bystanders) = self.decide(undos, options.force);
-        Ok(RolledBack { damage, ..self.restore(options.at, &locked, decided, &bystanders, undoes) })
+        let undoing = Undoing { at: options.at, releases: options.to == RollbackTo::Baseline, undoes };
+        Ok(RolledBack { damage, ..self.restore(undoing, &locked, decided, &bystanders) })
     }
 
     /// Takes the apply `id` back, and what came after it; nothing when that has been done already. Unlike a step back it
@@ -111,7 +112,8 @@ impl Engine {
     pub(crate) fn undo_from(&self, locked: &Locked, id: u64, at: u64) -> RolledBack {
         let (undos, undoes) = locked.book.ledger.undo_from(id);
         let (decided, bystanders) = self.decide(undos, false);
-        self.restore(at, locked, decided, &bystanders, undoes)
+        // Nobody's word: what nobody confirmed goes, and what was asked for before it stands again.
+        self.restore(Undoing { at, releases: false, undoes }, locked, decided, &bystanders)
     }
 
     /// What [`Engine::rollback`] would write now, for doing it by hand.
@@ -168,11 +170,10 @@ impl Engine {
 
     fn restore(
         &self,
-        at: u64,
+        Undoing { at, releases, undoes }: Undoing,
         locked: &Locked,
         decided: Vec<Decided>,
         bystanders: &[Item],
-        undoes: Vec<u64>,
     ) -> RolledBack {
         let begin = Begin {
             id: locked.book.ledger.next_id,
@@ -186,6 +187,7 @@ impl Engine {
             standing: None,
             confirm_by: None,
             extends: None,
+            releases,
         };
         let journal = self.begin(locked, &begin);
         let (rows, recorded) = self.write_back(locked, decided, bystanders);
@@ -264,6 +266,15 @@ impl Engine {
             Decision::Restore(_) | Decision::Preserve(_) => verdict(Status::Failed, "not tried", None),
         }
     }
+}
+
+/// What a roll-back undoes, and on whose word.
+struct Undoing {
+    /// The wall clock, for the history.
+    at: u64,
+    /// Whether somebody asked to let the host go.
+    releases: bool,
+    undoes: Vec<u64>,
 }
 
 /// One cell and what is to be done with it.
@@ -507,6 +518,7 @@ mod tests {
             standing: None,
             confirm_by: None,
             extends: None,
+            releases: false,
         };
         journal.commit(&Record::Begin(begin)).unwrap();
         let result = EntryResult { status: "ok".into(), now, reason: String::new(), refused_for_good: false };

@@ -277,6 +277,21 @@ fn one_undecided_apply_at_a_time() {
     assert!(host.engine().undo_overdue(LATE, 0).unwrap().is_none());
 }
 
+/// Whoever goes back to the baseline wants nothing of quell, whatever was confirmed: the policy's profile is not for him.
+#[test]
+fn going_back_to_the_baseline_lets_the_host_go_also_from_a_first_trial() {
+    let host = Host::new();
+    on_trial(&host, "ten");
+    host.back(RollbackTo::Baseline);
+    host.check("released", "60");
+    assert!(host.engine().undo_overdue(LATE, 0).unwrap().is_none());
+    host.boot(1);
+    host.check("released", "60");
+    on_trial(&host, "ten");
+    host.engine().undo_overdue(LATE, 0).unwrap().unwrap();
+    host.check("released", "60"); // a trial after it asks for nothing for good
+}
+
 #[test]
 fn a_reboot_before_the_confirmation_counts_as_none() {
     let host = Host::new();
