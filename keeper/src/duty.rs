@@ -3,13 +3,15 @@
 //! Every change of the kernel by the keeper is one of these functions: taking the profile up at the start, and carrying out
 //! what the agent orders or the watch finds, within the policy and the hour's ceiling. Nothing here knows sockets.
 
+use host::Root;
+use host::cpus::Cpus;
 use orders::{Evacuate, Refusal, STATUS_WORDS};
 use report::WallTime;
 use sys_tuning::{
-    Applied, ApplyOptions, Asker, Engine, Error, Over, Profile, Standing, StandingProfile, StateDir, Status,
-    registry,
+    Applied, ApplyOptions, Asker, Engine, Error, Isolated, Over, Profile, Standing, StandingProfile,
+    StateDir, Status, registry,
 };
-use units::Nanos;
+use units::{CpuSet, Nanos};
 
 use crate::audit::{Audit, Entry, Level};
 use crate::ceiling::Ceiling;
@@ -168,6 +170,17 @@ impl Duty {
         }
         self.held.wish = wish;
         Ok(())
+    }
+
+    /// The CPUs that are an application's: those that `machine` keeps quiet since its boot, and those that the profile wants
+    /// isolated, before and after it is applied.
+    pub fn set_apart(&mut self, machine: &Root) -> CpuSet {
+        let quiet = Cpus::read(machine).map_or_else(|_| CpuSet::empty(), |cpus| cpus.quiet());
+        let _ = self.learn(); // what stands in the way of it is told by whoever takes the profile up
+        match self.held.wish.as_ref().map(|wish| &wish.profile.isolated) {
+            Some(Isolated::List(cpus)) => quiet.union(cpus),
+            Some(Isolated::Auto) | None => quiet,
+        }
     }
 
     /// Brings about what stands on what came since: an interrupt, a CPU that is back.

@@ -7,14 +7,14 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use host::Root;
-use host::threads::monotonic_now;
+use host::threads::{allowed_cpus, monotonic_now, pin, reachable_cpus};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use orders::{Malformed, ORDER_BYTES, Order, Outcome};
 use report::wall_time_now;
-use units::Nanos;
+use units::{CpuSet, Nanos};
 
 use crate::arguments::Arguments;
 use crate::audit::{Entry, Level, Often};
@@ -53,6 +53,8 @@ pub struct Keeper {
     watch: Watch,
     trial: Trial,
     refusals: u64,
+    /// Where the service manager lets this thread run.
+    home: CpuSet,
 }
 
 /// What is ready in one pass.
@@ -83,6 +85,7 @@ impl Keeper {
             watch: Watch::default(),
             trial,
             refusals: 0,
+            home: allowed_cpus().unwrap_or_else(|_| CpuSet::empty()),
         };
         keeper.know_the_agent();
         keeper
@@ -137,16 +140,23 @@ impl Keeper {
         }
     }
 
+    /// Before, so that nothing of this process is on a CPU from the moment it becomes the application's; after, because a
+    /// partition that came or went has set this thread's CPUs anew. Whoever writes for us inherits them.
     fn take_up(&mut self, now: Moment) {
+        self.stay_off_isolated_cpus();
         let is_busy = self.duty.take_up(now);
         self.retry_at = is_busy.then(|| now.monotonic + RETRY);
         self.stay_off_isolated_cpus();
     }
 
     /// The unit's `CPUAffinity=` cannot know which CPUs a profile isolates.
-    fn stay_off_isolated_cpus(&self) {
-        // Refused only inside a cpuset that has none of them: then the cpuset says where this thread is.
-        let _ = host::threads::pin(&self.duty.engine.worker_cpus());
+    fn stay_off_isolated_cpus(&mut self) {
+        let apart = self.duty.set_apart(&self.machine);
+        let reachable = reachable_cpus().unwrap_or_else(|_| CpuSet::empty());
+        if let Some(cpus) = berth([&self.home, &reachable], &apart) {
+            // Refused only inside a cpuset that has none of them: then the cpuset says where this thread is.
+            let _ = pin(&cpus);
+        }
     }
 
     /// Waits until something is ready or due.
@@ -333,6 +343,11 @@ impl Keeper {
     }
 }
 
+/// The first of these places that has CPUs beside those that are set apart, without them; `None` where all are.
+fn berth(places: [&CpuSet; 2], apart: &CpuSet) -> Option<CpuSet> {
+    places.into_iter().map(|cpus| cpus.difference(apart)).find(|cpus| !cpus.is_empty())
+}
+
 fn from(entry: Entry, peer: Peer) -> Entry {
     entry.number("pid", peer.pid.into()).number("uid", peer.uid.into())
 }
@@ -342,4 +357,25 @@ fn timeout(due: Option<Nanos>, now: Nanos) -> PollTimeout {
     let Some(due) = due else { return PollTimeout::NONE };
     let millis = (due - now).0.div_ceil(1_000_000);
     PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(home: &str, reachable: &str, apart: &str, expected: Option<&str>) {
+        let set = |list: &str| list.parse::<CpuSet>().unwrap();
+        let found = berth([&set(home), &set(reachable)], &set(apart));
+        assert_eq!(found, expected.map(set));
+    }
+
+    #[test]
+    fn this_thread_is_where_nobody_trades() {
+        check("0-3", "0-3", "2-3", Some("0-1"));
+        check("0", "0-3", "2-3", Some("0")); // as narrow as the unit wants it
+        check("0-1", "0-3", "0-1", Some("2-3")); // another profile than the unit was written for
+        check("0-1", "0-1", "0-1", None); // there is nowhere else
+        check("0-1", "0-3", "", Some("0-1"));
+    }
 }

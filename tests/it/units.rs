@@ -156,6 +156,11 @@ fn no_unit_says_what_would_do_harm() {
         assert!(values(&text, "Type").all(|kind| ["notify", "oneshot"].contains(&kind)), "{name}");
         states.extend(values(&text, "StateDirectory").map(str::to_owned));
     }
+    // Each makes a call fail that a knob or every kernel file needs.
+    let keeper = fs::read_to_string(systemd().join("quell-keeper.service")).unwrap();
+    for refuses in ["RestrictRealtime", "RestrictSUIDSGID"] {
+        assert!(!values(&keeper, refuses).any(|value| value == "yes"), "quell-keeper.service: {refuses}");
+    }
     let mut unique = states.clone();
     unique.sort();
     unique.dedup();
@@ -178,6 +183,15 @@ fn trading_comes_after_the_keeper_and_the_agent() {
             assert!(words(unit, "Conflicts").contains(&rival.to_owned()), "{unit}: {rival}");
         }
     }
+}
+
+/// Stopping either of the two stops both: a socket that went on listening would start the keeper with the next order.
+#[test]
+fn the_keeper_and_its_socket_stop_together() {
+    let text = |name: &str| fs::read_to_string(systemd().join(name)).unwrap();
+    let (service, socket) = ("quell-keeper.service", "quell-keeper.socket");
+    assert!(values(&text(socket), "PartOf").any(|unit| unit == service));
+    assert!(values(&text(service), "Requires").any(|unit| unit == socket));
 }
 
 #[test]

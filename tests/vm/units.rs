@@ -96,16 +96,21 @@ fn sockets(guest: &Guest) {
     guest.run(&format!("{reader} --clear-groups quell report")).exits(4);
 }
 
-/// Stopped by its socket, the keeper is not started again by the agent that goes on asking it.
+/// Stopped, by its own name or by its socket's, the keeper is not started again by the agent that goes on asking it.
 #[track_caller]
 fn stops(guest: &Guest) {
-    guest.run("systemctl stop quell-keeper.socket").succeeds();
     let states = || {
         ["quell-keeper.service", "quell-keeper.socket", "quell-agent"]
             .map(|unit| property(guest, unit, "ActiveState"))
     };
-    assert_eq!(states(), ["inactive", "inactive", "active"]);
-    guest.run("systemctl start quell-keeper").succeeds();
+    for unit in ["quell-keeper.socket", "quell-keeper.service"] {
+        // The agent asks every second while it is answered, so it notices, and looks for the keeper again.
+        guest.run(&format!("systemctl stop {unit} && sleep 5")).succeeds();
+        assert_eq!(states(), ["inactive", "inactive", "active"], "{unit} was stopped");
+        guest.run("systemctl start quell-keeper").succeeds();
+        assert_eq!(states(), ["active", "active", "active"]);
+    }
+    guest.run("systemctl restart quell-keeper").succeeds();
     assert_eq!(states(), ["active", "active", "active"]);
 }
 

@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use orders::{Order, Outcome, Text};
 
 use super::{Host, SWAPPINESS};
-use crate::harness::{require, until};
+use crate::harness::{require, require_cpus, until};
 
 /// Distinct calls from READY to the end, with orders, a repair, a reload: what a filter that is set when the work begins has
 /// to let through, which is how others count theirs (Firecracker's threads: 50, 31 and 27).
@@ -22,6 +22,41 @@ fn calls(trace: &str) -> Vec<(String, &str)> {
         is_name.then(|| (name.to_owned(), line))
     };
     trace.lines().filter_map(call).collect()
+}
+
+/// Where the keeper is to run is asked for before the first value is written, and holds afterwards.
+#[test]
+fn its_threads_are_off_the_isolated_cpus_before_the_profile_is_written() {
+    let cpus = host::threads::reachable_cpus().unwrap();
+    if !(require("strace") && require_cpus(2, &cpus)) {
+        return;
+    }
+    let host = Host::with("");
+    let last = cpus.iter().last().unwrap();
+    let profile = format!(
+        "schema = 'quell.profile/1'\n[cpus]\nisolated = '{last}'\n[knobs]\n'mem.swap' = {{ swappiness = 10 }}\n"
+    );
+    host.quell.file("held.toml", &profile);
+    let trace = host.quell.folder().join("trace");
+    let strace =
+        ["strace", "-D", "-f", "-qq", "-e", "signal=none", "-e", "trace=sched_setaffinity,write,pwrite64"];
+    let strace = strace.into_iter().chain(["-o", trace.to_str().unwrap()]);
+    let keeper = host.keeper().under(strace).start().ready();
+    let status = fs::read_to_string(format!("/proc/{}/status", keeper.pid())).unwrap();
+    let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
+    let allowed: units::CpuSet = allowed.trim().parse().unwrap();
+    assert!(!allowed.is_empty() && !allowed.contains(last), "{allowed}");
+    keeper.stop().succeeds();
+    let text = until("its end is traced", || {
+        fs::read_to_string(&trace).ok().filter(|text| text.contains("\"10\\n\""))
+    });
+    let calls = calls(&text);
+    let written = calls.iter().position(|(_, line)| line.contains("\"10\\n\"")).unwrap();
+    // The last mask before the value is without the CPU: asking what can be reached comes before that.
+    let mask = calls[..written].iter().rfind(|(name, _)| name == "sched_setaffinity").map(|(_, line)| *line);
+    let mask = mask.expect("where it runs is said before");
+    let listed = mask.split(['[', ']']).nth(1).unwrap();
+    assert!(listed.split_whitespace().all(|cpu| cpu != last.to_string()), "{mask}");
 }
 
 #[test]
