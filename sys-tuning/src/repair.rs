@@ -5,14 +5,19 @@
 //! the line it restores is in the journal with its original, and what it writes is the value that the line says is ours, so
 //! that a record would change nothing about what a roll-back does, and cost every reader of the journal a reload.
 
+use std::cell::Cell as Flag;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use host::Root;
 use host::threads::monotonic_now;
+use units::limits::BLOCKED_WRITES_MAX;
 use units::{CpuSet, Nanos};
 
 use crate::Error;
 use crate::cell::{Cell, Effect, Form, Reading};
 use crate::drift::watched;
+use crate::effect;
 use crate::engine::Engine;
 use crate::errno;
 use crate::facts::Facts;
@@ -23,6 +28,7 @@ use crate::registry::{self, Attribute, Blast, Knob, When};
 use crate::rollback::preserve;
 use crate::standing::StandingProfile;
 use crate::state::{Stamp, StateDir};
+use crate::status::Status;
 use crate::transaction::Item;
 use crate::writer::{self, Done, Expected, Job, Mode};
 use crate::{Applied, ApplyOptions, Over};
@@ -48,6 +54,8 @@ struct HeldLine {
     knob: &'static Knob,
     /// `None`: the machine has no such thing now.
     cell: Option<Cell>,
+    /// Whether its value was ever seen to have taken effect: what never had any has not lost it.
+    took_effect: Flag<bool>,
 }
 
 /// What a look at one line came to.
@@ -57,6 +65,8 @@ pub enum Look {
     Held,
     /// Something else stands there.
     Drifted(String),
+    /// It stands as it was left, and what it had effected is gone: why.
+    Lost(String),
     /// There is no such thing now, which is no drift.
     Gone,
     /// It cannot be read.
@@ -72,6 +82,8 @@ pub struct Repaired {
     pub found: Look,
     /// Why it could not be put back; `None` when it stands as wanted now, or is gone.
     pub refused: Option<String>,
+    /// When that was known, by CLOCK_MONOTONIC.
+    pub at: Nanos,
 }
 
 /// A batch of repairs.
@@ -100,17 +112,24 @@ impl Engine {
     /// Brings about what the standing profile wants and nothing holds yet: an interrupt that came, a CPU that is back. Its
     /// changes belong to the apply that asked for it. `None` when there is nothing of the kind.
     ///
-    /// What is held already and drifted is left to [`Holder::repair`], and the boot command line to people.
+    /// What is held already and drifted is left to [`Holder::repair`], the boot command line to people, and the knobs
+    /// `except` as they are.
     ///
     /// # Errors
     /// As [`Engine::plan`] and [`Engine::apply`].
-    pub fn complete(&self, standing: &StandingProfile, at: u64) -> Result<Option<Applied>, Error> {
+    pub fn complete(
+        &self,
+        standing: &StandingProfile,
+        except: &[String],
+        at: u64,
+    ) -> Result<Option<Applied>, Error> {
         let mut plan = self.plan(&standing.profile)?;
         let book = self.book()?;
         let known = watched(&book);
         plan.changes.retain(|change| {
             let is_known = known.iter().any(|(target, _)| *target == change.planned.target);
-            !is_known && change.when == When::Runtime
+            let is_left = except.contains(&change.planned.target.knob);
+            !is_known && !is_left && change.when == When::Runtime
         });
         if plan.changes.is_empty() || !standing.is_this_boot {
             return Ok(None);
@@ -156,7 +175,8 @@ impl Holder {
     }
 
     fn reload(&mut self) -> Result<(), Error> {
-        self.lines.clear();
+        let had_effect: BTreeSet<(Target, String)> =
+            self.lines.drain(..).filter_map(HeldLine::with_effect).collect();
         self.side_effects.clear();
         let book = self.engine.book()?;
         if let Some(damaged) = self.engine.damage(&book) {
@@ -176,7 +196,8 @@ impl Holder {
         }
         let line = |(target, want, knob): (Target, String, &'static Knob)| {
             let cell = knob.cell(&facts, &target.attribute, &target.identity);
-            HeldLine { target, want, knob, cell }
+            let took_effect = Flag::new(had_effect.contains(&(target.clone(), want.clone())));
+            HeldLine { target, want, knob, cell, took_effect }
         };
         self.lines = wanted.into_iter().map(line).collect();
         self.cpus = self.engine.worker_cpus();
@@ -254,7 +275,9 @@ impl Holder {
             }
             Ok(Reading::Absent) => Look::Gone,
             Ok(_) if cell.is_reset_by_kernel() => Look::Held, // its fence is watched as a rule
-            Ok(reading) if cell.satisfies(reading.text(), &line.want) => Look::Held,
+            Ok(reading) if cell.satisfies(reading.text(), &line.want) => {
+                line.lost_effect(&self.engine.root, cell, reading.text()).map_or(Look::Held, Look::Lost)
+            }
             Ok(reading) => Look::Drifted(reading.text().to_owned()),
             Err(error) if error.is_absent() => Look::Gone,
             Err(error) => Look::Unreadable(error.to_string()),
@@ -275,31 +298,53 @@ impl Holder {
             return Ok(None);
         }
         let found: Vec<Look> = which.iter().map(|index| self.look(*index)).collect();
-        let drifted: Vec<usize> = which
-            .iter()
-            .zip(&found)
-            .filter(|(_, look)| matches!(look, Look::Drifted(_)))
-            .map(|(index, _)| *index)
-            .collect();
+        let is_off = |look: &Look| matches!(look, Look::Drifted(_) | Look::Lost(_));
+        let drifted: Vec<usize> =
+            which.iter().zip(&found).filter(|(_, look)| is_off(look)).map(|(index, _)| *index).collect();
         let kept = self.kept(&drifted);
-        let jobs =
-            drifted.iter().filter_map(|index| self.lines[*index].job()).chain(kept.iter().map(Item::job));
-        let mut done = self.write(&lock, jobs.collect()).into_iter();
+        let mut done = self.write(&lock, &drifted);
+        self.run(&lock, kept.iter().map(Item::job).collect());
         let lines = which.iter().zip(found).map(|(index, found)| {
-            let refused = match found {
-                Look::Drifted(_) => done.next().and_then(|done| refusal(&self.lines[*index], done)),
-                Look::Unreadable(ref why) => Some(why.clone()),
-                Look::Held | Look::Gone => None,
+            let (refused, at) = match (done.remove(index), &found) {
+                (Some((done, at)), Look::Lost(_)) => {
+                    (self.lines[*index].still_lost(&self.engine.root, done), at)
+                }
+                (Some((done, at)), _) => (refusal(&self.lines[*index], done), at),
+                (None, Look::Unreadable(why)) => (Some(why.clone()), monotonic_now()),
+                (None, _) => (None, monotonic_now()),
             };
-            Repaired { index: *index, found, refused }
+            Repaired { index: *index, found, refused, at }
         });
         let lines = lines.collect();
         Ok(Some(Repairs { lines, took: monotonic_now() - began }))
     }
 
-    /// Writes; a batch in which nothing can block is not handed to a worker and waited for.
-    fn write(&self, lock: &Arc<Lock>, jobs: Vec<Job>) -> Vec<Done> {
-        let blocks = |job: &Job| registry::find(job.knob).is_none_or(|knob| knob.blast > Blast::Ipi);
+    /// Writes the lines `which`; what came of each, and when. What cannot block goes first, so that nothing waits for what can.
+    fn write(&self, lock: &Arc<Lock>, which: &[usize]) -> BTreeMap<usize, (Done, Nanos)> {
+        let mut order = which.to_vec();
+        order.sort_by_key(|index| can_block(self.lines[*index].knob));
+        let (mut done, mut stuck) = (BTreeMap::new(), BTreeSet::new());
+        for index in order {
+            let Some(job) = self.lines[index].job(self.look(index)) else { continue };
+            let files: Vec<String> = job.cell.files().into_iter().map(str::to_owned).collect();
+            let is_stuck = files.iter().any(|file| stuck.contains(file));
+            // Each write that does not come back leaves a thread behind: there is an end to that.
+            let what = match stuck.len() > BLOCKED_WRITES_MAX {
+                _ if is_stuck => Done::Blocked,
+                true => Done::NotTried,
+                false => self.run(lock, vec![job]).pop().unwrap_or(Done::NotTried),
+            };
+            if matches!(what, Done::Blocked) {
+                stuck.extend(files);
+            }
+            done.insert(index, (what, monotonic_now()));
+        }
+        done
+    }
+
+    /// Carries out `jobs` in order; those that cannot block are not handed to a worker and waited for.
+    fn run(&self, lock: &Arc<Lock>, jobs: Vec<Job>) -> Vec<Done> {
+        let blocks = |job: &Job| registry::find(job.knob).is_none_or(can_block);
         if self.engine.root.is_system() && !jobs.iter().any(blocks) {
             return writer::run_here(&self.engine.root, lock, jobs);
         }
@@ -322,16 +367,52 @@ impl Holder {
 }
 
 impl HeldLine {
-    fn job(&self) -> Option<Job> {
+    /// What it is, and what it is to be, of one that was seen to have taken effect.
+    fn with_effect(self) -> Option<(Target, String)> {
+        self.took_effect.get().then_some((self.target, self.want))
+    }
+
+    /// Why the value `have`, which stands, has no effect any more; `None` when it has, or is not known to have had any.
+    fn lost_effect(&self, root: &Root, cell: &Cell, have: &str) -> Option<String> {
+        let may_be_lost = matches!(
+            cell.effect,
+            Effect::MaskWithin(_)
+                | Effect::ListEquals(_)
+                | Effect::ListsWithin(..)
+                | Effect::Unbalanced { .. }
+        );
+        if !may_be_lost {
+            return None; // told by the value itself, with the next interrupt, or by the next boot
+        }
+        let sight = effect::look(root, cell, &self.want, have);
+        if sight.status == Status::Ok {
+            self.took_effect.set(true);
+        }
+        (sight.status == Status::Failed && self.took_effect.get()).then_some(sight.reason)
+    }
+
+    /// Why the effect has not come back with the write.
+    fn still_lost(&self, root: &Root, done: Done) -> Option<String> {
+        let Done::Wrote(reading) = &done else { return refusal(self, done) };
+        self.lost_effect(root, self.cell.as_ref()?, reading.text())
+    }
+
+    /// The write that puts it back from what was `found`.
+    fn job(&self, found: Look) -> Option<Job> {
         Some(Job {
             knob: self.knob.id,
             cell: self.cell.clone()?,
             // Whatever somebody set a moment later is drift as well.
-            from: Expected::Anything,
+            from: if matches!(found, Look::Lost(_)) { Expected::Effectless } else { Expected::Anything },
             to: self.want.clone(),
             raw: None,
         })
     }
+}
+
+/// Whether a write of it may wait in the kernel for something.
+fn can_block(knob: &Knob) -> bool {
+    knob.blast > Blast::Ipi
 }
 
 fn side_effects(knob: &'static Knob, facts: &Facts) -> Vec<(&'static Knob, Cell, Target)> {

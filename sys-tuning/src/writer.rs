@@ -41,6 +41,8 @@ pub(crate) enum Expected {
     Value(String),
     /// Anything: the kernel itself changes it while neighbours are written, or the operator said so.
     Anything,
+    /// Anything, and it is written although it stands: what it had effected is gone.
+    Effectless,
 }
 
 /// What came of one job.
@@ -337,7 +339,8 @@ impl Worker {
     fn is_settled(&self, job: &Job, now: &Reading) -> bool {
         let bytes_match =
             self.root.is_system() || job.raw.as_ref().is_none_or(|raw| raw.is_empty() || raw == now.raw());
-        now.text() == job.to && bytes_match && *now != Reading::Torn
+        let is_lost = job.from == Expected::Effectless;
+        now.text() == job.to && bytes_match && *now != Reading::Torn && !is_lost
     }
 
     fn write(&self, job: &Job, from: &str) -> Result<(), Error> {

@@ -135,7 +135,7 @@ fn what_came_since_is_brought_about_as_part_of_the_apply() {
     apply(&engine, "'irq.aff' = { cpus = '0' }");
     let complete = || {
         let Standing::Profile(standing) = engine.standing().unwrap() else { panic!("it stands") };
-        engine.complete(&standing, 0).unwrap()
+        engine.complete(&standing, &[], 0).unwrap()
     };
     assert!(complete().is_none());
     machine.put("/proc/irq/24/smp_affinity_list", "1\n");
@@ -150,4 +150,65 @@ fn what_came_since_is_brought_about_as_part_of_the_apply() {
     let back = engine.rollback(&RollbackOptions { to: RollbackTo::Last, force: false, at: 0 }).unwrap();
     assert_eq!((back.undone.as_slice(), back.changes.len()), (&[1][..], 2), "one step takes both back");
     assert_eq!(machine.get("/proc/irq/41/smp_affinity_list"), "0-1\n");
+}
+
+#[test]
+fn what_cannot_block_is_put_back_first_and_told_by_its_own_moment() {
+    let machine = Machine::new();
+    let engine = machine.engine();
+    apply(&engine, "'mem.thp' = { enabled = 'never' }\n'mem.swap' = { swappiness = 10 }");
+    let mut holder = engine.holder();
+    holder.refresh().unwrap();
+    machine.put("/sys/kernel/mm/transparent_hugepage/enabled", "[always] madvise never\n");
+    machine.put(SWAPPINESS, "33\n");
+    let (thp, swap) = (index(&holder, "mem.thp"), index(&holder, "mem.swap"));
+    let repairs = holder.repair(&[thp, swap]).unwrap().unwrap();
+    let [of_thp, of_swap] = repairs.lines.as_slice() else { panic!("{repairs:?}") };
+    assert_eq!((of_thp.index, of_swap.index), (thp, swap), "told in the order they were asked for");
+    assert!(of_thp.refused.is_none() && of_swap.refused.is_none(), "{repairs:?}");
+    assert!(of_swap.at < of_thp.at, "{repairs:?}");
+}
+
+const TRADING: &str = "/sys/fs/cgroup/cpuset/trading";
+
+/// The value stands and the kernel gives the group something else: it is written again, and told if that changes nothing.
+#[test]
+fn an_effect_that_is_lost_behind_its_value_is_drift() {
+    let machine = Machine::new();
+    let engine = machine.engine();
+    apply(&engine, "'iso.cpuset1' = { group = 'trading', cpus = '1' }");
+    let effective = format!("{TRADING}/cpuset.effective_cpus");
+    let mut holder = engine.holder();
+    holder.refresh().unwrap();
+    let cpus = (0..holder.len()).find(|index| holder.target(*index).attribute == "cpus").unwrap();
+    assert_eq!(holder.look(cpus), Look::Held, "what never had an effect has lost none");
+    machine.put(&effective, "1\n");
+    assert_eq!(holder.look(cpus), Look::Held);
+    machine.put(&effective, "0-1\n");
+    let Look::Lost(why) = holder.look(cpus) else { panic!("{:?}", holder.look(cpus)) };
+    assert_eq!(why, "of CPU 1 the group has CPU 0-1");
+    let file = machine.file(&format!("{TRADING}/cpuset.cpus"));
+    let written = || fs::metadata(&file).unwrap().modified().unwrap();
+    let before = written();
+    let repairs = holder.repair(&[cpus]).unwrap().unwrap();
+    assert!(written() > before, "it is written again");
+    assert_eq!(repairs.lines[0].refused.as_ref(), Some(&why), "plain files do not follow");
+    machine.put(&effective, "1\n");
+    assert_eq!(holder.look(cpus), Look::Held);
+}
+
+/// A knob that the policy leaves alone is not completed either.
+#[test]
+fn what_is_left_alone_is_not_brought_about() {
+    let machine = Machine::new();
+    let paths = ["/proc/irq/41", "/sys/kernel/irq/41"];
+    let aside = |path: &str| machine.file(&path.replace("irq/41", "irq-41"));
+    paths.iter().for_each(|path| fs::rename(machine.file(path), aside(path)).unwrap());
+    let engine = machine.engine();
+    apply(&engine, "'irq.aff' = { cpus = '0' }");
+    paths.iter().for_each(|path| fs::rename(aside(path), machine.file(path)).unwrap());
+    let Standing::Profile(standing) = engine.standing().unwrap() else { panic!("it stands") };
+    assert!(engine.complete(&standing, &["irq.aff".to_owned()], 0).unwrap().is_none());
+    assert_eq!(machine.get("/proc/irq/41/smp_affinity_list"), "0-1\n");
+    assert_eq!(engine.complete(&standing, &[], 0).unwrap().unwrap().changes.len(), 1);
 }
