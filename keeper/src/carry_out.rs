@@ -1,12 +1,13 @@
 //! An order and what becomes of it.
 //!
 //! The order of the checks is the order of what they cost an attacker to find out: first whether the policy allows such an
-//! order at all, then whether a later fence has outdated it, then what it is about.
+//! order at all, then whether a later fence has outdated it, then whether they come too fast, then what it is about.
 
 use std::os::fd::OwnedFd;
 
 use orders::{Addressed, Answer, Hello, Kind, Order, Outcome, Refusal, Status, Text};
 use units::CpuId;
+use units::limits::{CHANGING_ORDERS_BURST, CHANGING_ORDERS_PER_SECOND};
 
 use crate::duty::{Changed, Duty, NotDone};
 use crate::moment::Moment;
@@ -30,7 +31,7 @@ pub fn carry_out(
     now: Moment,
 ) -> Done {
     let kind = order.what.kind();
-    let answered = permitted(duty, &order).and_then(|()| match order.what {
+    let answered = permitted(duty, &order, now).and_then(|()| match order.what {
         Order::Rings { cpu, point } => ring(duty, rings, cpu, point),
         other => answer(duty, other, refused_before, now).map(|answer| (answer, None)),
     });
@@ -51,7 +52,7 @@ pub fn refused(order: Option<Kind>, why: Refusal, reason: &str) -> Outcome {
     Outcome::Refused { order, why, reason: Text::cut(reason) }
 }
 
-fn permitted(duty: &Duty, order: &Addressed<Order>) -> Result<(), NotDone> {
+fn permitted(duty: &mut Duty, order: &Addressed<Order>, now: Moment) -> Result<(), NotDone> {
     let kind = order.what.kind();
     if !duty.policy.allows(kind) {
         let reason = format!("the policy does not allow {kind} (allow = [...] in policy.toml)");
@@ -60,6 +61,13 @@ fn permitted(duty: &Duty, order: &Addressed<Order>) -> Result<(), NotDone> {
     let fence = duty.fence.number();
     if order.fence < fence && !kind.only_reads() {
         return Err(NotDone::Refused(Refusal::Fence, format!("outdated by fence {fence}")));
+    }
+    if kind.changes() && !duty.measure.take(now.monotonic) {
+        let reason = format!(
+            "more orders that change something than {CHANGING_ORDERS_BURST} at once and \
+             {CHANGING_ORDERS_PER_SECOND} a second"
+        );
+        return Err(NotDone::Refused(Refusal::Busy, reason));
     }
     Ok(())
 }

@@ -11,11 +11,13 @@ use sys_tuning::{
     Applied, ApplyOptions, Asker, Engine, Error, Isolated, Over, Profile, Standing, StandingProfile,
     StateDir, Status, registry,
 };
+use units::limits::FENCE_STEP_MAX;
 use units::{CpuSet, Nanos};
 
 use crate::audit::{Audit, Entry, Level};
 use crate::ceiling::Ceiling;
 use crate::fence::Fence;
+use crate::measure::Measure;
 use crate::moment::Moment;
 use crate::policy::Policy;
 use crate::watch::drifts::Drifts;
@@ -31,6 +33,8 @@ pub struct Duty {
     pub held: Held,
     /// The hour's changes.
     pub ceiling: Ceiling,
+    /// How fast orders that change something may come.
+    pub measure: Measure,
     /// Where everything is written down.
     pub audit: Audit,
     /// What drifted.
@@ -100,6 +104,7 @@ impl Duty {
             policy,
             held: Held::default(),
             ceiling: Ceiling::default(),
+            measure: Measure::default(),
             audit,
             drifts: Drifts::default(),
             fence,
@@ -192,7 +197,9 @@ impl Duty {
         if !self.policy.repair || self.held.wish.is_none() {
             return Ok(());
         }
-        if let Some(applied) = self.engine.complete(&standing, now.wall.unix_s())? {
+        if let Some(applied) =
+            self.engine.complete(&standing, &self.policy.repair_except, now.wall.unix_s())?
+        {
             let written = written_by(&applied);
             self.ceiling.count(now.monotonic, written);
             self.held.journal = applied.id.or(self.held.journal);
@@ -210,6 +217,10 @@ impl Duty {
         if registry::find(knob).is_none() {
             return Err(NotDone::Refused(Refusal::Knob, format!("there is no knob {knob:?}")));
         }
+        if self.policy.leaves(knob) {
+            let why = format!("the policy leaves {knob} alone (repair_except = [...] in policy.toml)");
+            return Err(NotDone::Refused(Refusal::Policy, why));
+        }
         let wish = self.held_now()?;
         if !wish.profile.wants(knob) {
             return Err(NotDone::Refused(Refusal::Knob, format!("the profile wants nothing of {knob}")));
@@ -223,6 +234,11 @@ impl Duty {
     /// [`NotDone`].
     pub fn evacuate(&mut self, what: Evacuate, now: Moment) -> Result<Changed, NotDone> {
         let knobs = EVACUATE.iter().find(|(which, _)| *which == what).map_or(&[][..], |(_, knobs)| knobs);
+        let knobs: Vec<&str> = knobs.iter().copied().filter(|knob| !self.policy.leaves(knob)).collect();
+        if knobs.is_empty() {
+            let why = "the policy leaves all of it alone (repair_except = [...] in policy.toml)".to_owned();
+            return Err(NotDone::Refused(Refusal::Policy, why));
+        }
         let wish = self.held_now()?;
         if !knobs.iter().any(|knob| wish.profile.wants(knob)) {
             return Err(NotDone::Refused(
@@ -230,7 +246,7 @@ impl Duty {
                 format!("the profile wants nothing of {}", knobs.join(", ")),
             ));
         }
-        self.reapply(&wish, knobs, now)
+        self.reapply(&wish, &knobs, now)
     }
 
     /// Compares everything with the profile: attributes by state, in the order of [`STATUS_WORDS`].
@@ -249,12 +265,15 @@ impl Duty {
     /// # Errors
     /// [`NotDone`].
     pub fn raise_fence(&mut self, to: u64) -> Result<(), NotDone> {
-        match to < self.fence.number() {
-            true => {
-                Err(NotDone::Refused(Refusal::Fence, format!("the fence is {} already", self.fence.number())))
-            }
-            false => self.fence.raise(&self.dir, to).map_err(NotDone::Failed),
+        let (is, most) = (self.fence.number(), self.fence.number().saturating_add(FENCE_STEP_MAX));
+        let refused = |why: String| Err(NotDone::Refused(Refusal::Fence, why));
+        if to < is {
+            return refused(format!("the fence is {is} already"));
         }
+        if to > most {
+            return refused(format!("the fence is {is}; one order raises it to {most} at most"));
+        }
+        self.fence.raise(&self.dir, to).map_err(NotDone::Failed)
     }
 
     /// What the host is held to by now: root may have asked for something else since.

@@ -18,6 +18,7 @@ pub mod ceiling;
 pub mod duty;
 pub mod fence;
 pub mod keeper;
+pub mod measure;
 pub mod moment;
 pub mod notify;
 pub mod peer;

@@ -10,7 +10,7 @@ use std::path::Path;
 use config::{Document, Mistakes, Place, Section};
 use nix::sys::stat::{SFlag, fstat};
 use orders::Kind;
-use sys_tuning::Profile;
+use sys_tuning::{Profile, registry};
 use units::limits::{CHANGES_PER_HOUR_MAX, CONFIG_BYTES_MAX};
 use units::{Name, Nanos};
 
@@ -25,6 +25,8 @@ pub struct Policy {
     pub allow: Vec<Kind>,
     /// Whether drift is put back without anybody asking.
     pub repair: bool,
+    /// Knobs that are told when they drift and never put back, by nobody's order.
+    pub repair_except: Vec<String>,
     /// Values written in an hour, for orders and repairs together.
     pub changes_per_hour_max: u32,
     /// Rounds after which another writer is left to have its way.
@@ -47,6 +49,7 @@ impl Default for Policy {
             profiles: None,
             allow: Vec::new(),
             repair: false,
+            repair_except: Vec::new(),
             changes_per_hour_max: 60,
             fight_rounds: 3,
             settle: Nanos::from_secs(10),
@@ -120,6 +123,7 @@ impl Policy {
                 .list::<Kind>("allow")
                 .map_or(default.allow, |found| found.value.into_iter().map(|kind| kind.value).collect()),
             repair: top.boolean("repair").map_or(default.repair, |found| found.value),
+            repair_except: repair_except(&top),
             changes_per_hour_max: integer(
                 "max_changes_per_hour",
                 0..=i64::from(CHANGES_PER_HOUR_MAX),
@@ -139,6 +143,12 @@ impl Policy {
     #[must_use]
     pub fn allows(&self, kind: Kind) -> bool {
         kind.only_reads() || self.allow.contains(&kind)
+    }
+
+    /// Whether drift of this knob is left as it is.
+    #[must_use]
+    pub fn leaves(&self, knob: &str) -> bool {
+        self.repair_except.iter().any(|left| left == knob)
     }
 
     /// Whether the host may be held to the profile of this name.
@@ -167,6 +177,14 @@ fn profiles(top: &Section<'_>) -> Option<Vec<String>> {
     (names != [ANY]).then_some(names)
 }
 
+fn repair_except(top: &Section<'_>) -> Vec<String> {
+    let Some(ids) = top.list::<String>("repair_except") else { return Vec::new() };
+    for id in ids.value.iter().filter(|id| registry::find(&id.value).is_none()) {
+        top.mistake(&id.place, format!("repair_except: there is no knob {:?}", id.value));
+    }
+    ids.value.into_iter().map(|id| id.value).collect()
+}
+
 fn span(top: &Section<'_>, key: &str, default: Nanos) -> Nanos {
     let Some(found) = top.parsed::<Nanos>(key) else { return default };
     if found.value > SETTLE_MAX {
@@ -192,7 +210,7 @@ fn trusted(path: &Path) -> io::Result<String> {
     let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
     match () {
         () if kind != SFlag::S_IFREG => return Err(refused("not a regular file")),
-        () if stat.st_uid != 0 && stat.st_uid != nix::unistd::geteuid().as_raw() => {
+        () if stat.st_uid != 0 && stat.st_uid != host::own::user().as_raw() => {
             return Err(refused("it does not belong to root (chown root: it)"));
         }
         () if stat.st_mode & 0o022 != 0 => {
@@ -223,6 +241,7 @@ mod tests {
             "profiles",
             "allow",
             "repair",
+            "repair_except",
             "max_changes_per_hour",
             "fight_rounds",
             "settle",
@@ -241,7 +260,7 @@ mod tests {
         let policy = Policy::parse(
             "p",
             "profile = 'balanced'\nprofiles = ['balanced', 'observe']\nallow = ['repair', 'evacuate']\nrepair = true\n\
-             max_changes_per_hour = 5\nfight_rounds = 2\nsettle = '1s'\nboot_settle = '2s'\nagent_user = 'nobody'\n\
+             repair_except = ['mem.thp']\nmax_changes_per_hour = 5\nfight_rounds = 2\nsettle = '1s'\nboot_settle = '2s'\nagent_user = 'nobody'\n\
              [hold]\nlatency_us = 10\n",
         );
         let expected = Policy {
@@ -249,6 +268,7 @@ mod tests {
             profiles: Some(vec!["balanced".into(), "observe".into()]),
             allow: vec![Kind::Repair, Kind::Evacuate],
             repair: true,
+            repair_except: vec!["mem.thp".into()],
             changes_per_hour_max: 5,
             fight_rounds: 2,
             settle: Nanos::from_secs(1),
@@ -260,6 +280,7 @@ mod tests {
         assert!(
             expected.allows(Kind::Repair) && expected.allows(Kind::Status) && !expected.allows(Kind::Fence)
         );
+        assert!(expected.leaves("mem.thp") && !expected.leaves("mem.swap"));
         assert!(expected.allows_profile("observe") && !expected.allows_profile("colo"));
     }
 
@@ -281,6 +302,10 @@ mod tests {
              p:6: settle = 7200 s is more than 3600 s\n\
              p:7: agent_user: \"a b\": a name is 1 to 64 of a-z 0-9 . _ - and begins with a letter or digit\n\
              p:9: hold.latency_us must be an integer, not a string",
+        );
+        check(
+            "repair_except = ['mem.thp', 'mem.nothing']\n",
+            "p:1: repair_except: there is no knob \"mem.nothing\"",
         );
         check("profile = 'colo'\nprofiles = ['balanced']\n", "p:1: profile \"colo\" is not among profiles");
     }

@@ -131,6 +131,12 @@ impl Kind {
         matches!(self, Self::Hello | Self::Status | Self::Drift | Self::Reverify)
     }
 
+    /// Whether it may change a setting, or what later orders may: those come no faster than the keeper's measure.
+    #[must_use]
+    pub const fn changes(self) -> bool {
+        matches!(self, Self::Repair | Self::Evacuate | Self::Fence)
+    }
+
     pub(crate) fn of(code: u8) -> Result<Self, Malformed> {
         Self::ALL.into_iter().find(|kind| kind.code() == code).ok_or(Malformed::Kind(code))
     }

@@ -115,6 +115,20 @@ pub const KEEPER_CLIENTS_MAX: usize = 4;
 /// Most changes an hour that a policy can allow the keeper.
 pub const CHANGES_PER_HOUR_MAX: u32 = 10_000;
 
+/// How far one order may raise the fence: a fleet counts it up by one for each new commander, and an agent that was taken
+/// over must not be able to use up the numbers of all that come after it.
+pub const FENCE_STEP_MAX: u64 = 1024;
+
+/// Orders that change something which may come at once: one for each group of settings, several times over.
+pub const CHANGING_ORDERS_BURST: u32 = 32;
+
+/// What is added to that again in a second.
+pub const CHANGING_ORDERS_PER_SECOND: u32 = 1;
+
+/// How long a drift that was put back waits for the name of its writer before it is told without: the kernel tells of a
+/// write after the value has changed, and a writer that loses its CPU in between is late.
+pub const WRITER_PATIENCE: Nanos = Nanos::from_millis(200);
+
 /// Bytes of the keeper's audit log before it is renamed to `audit.log.1`: some 5000 orders, and as many in the file before.
 pub const AUDIT_BYTES_MAX: u64 = 1 << 20;
 
@@ -163,6 +177,13 @@ pub const BLOCKS_MAX: u32 = 400;
 
 /// Attempts, a second apart, at undoing what was not confirmed while something stands in the way.
 pub const OVERDUE_ATTEMPTS: usize = 3600;
+
+/// Attempts at what could not be put back of it, with pauses that double up to [`OVERDUE_REST_PAUSE_MAX`]: five minutes. Each
+/// is a transaction of the journal.
+pub const OVERDUE_REST_ATTEMPTS: usize = 10;
+
+/// The longest pause between two of them.
+pub const OVERDUE_REST_PAUSE_MAX: Nanos = Nanos::from_secs(60);
 
 /// Drift events the keeper keeps for whoever asks; older ones are dropped, which a gap in their numbers shows.
 pub const DRIFTS_KEPT: usize = 256;

@@ -112,3 +112,34 @@ fn an_order_under_an_older_fence_is_outdated_also_after_a_restart() {
     assert_eq!(word(&client.ask(Order::Status)), "done", "looking is never outdated");
     keeper.stop().succeeds();
 }
+
+#[test]
+fn one_order_raises_the_fence_by_so_much_and_no_more() {
+    let host = Host::with("allow = ['fence']\n");
+    let keeper = host.start();
+    let mut client = host.client();
+    for (to, expected) in
+        [(1025, "fence"), (u64::MAX, "fence"), (1024, "done"), (2049, "fence"), (2048, "done")]
+    {
+        assert_eq!(word(&client.ask(Order::Fence { to })), expected, "{to}");
+        client.fence = u64::MAX; // whatever it bears itself
+    }
+    assert_eq!(host.audit("\"outcome\":\"fence\"").len(), 3, "each refusal is written down");
+    keeper.stop().succeeds();
+}
+
+#[test]
+fn orders_that_change_something_come_so_many_at_once() {
+    let host = Host::with("allow = ['repair', 'fence']\n");
+    let keeper = host.start();
+    let mut client = host.client();
+    let asked = std::time::Instant::now();
+    let words: Vec<&str> = (0..200).map(|_| word(&client.ask(repair("mem.swap")))).collect();
+    let (done, refused) = (words.iter().filter(|word| **word == "done").count(), words.contains(&"busy"));
+    // One comes back each second: on a machine that takes long for two hundred answers, more are let through.
+    let most = 32 + 1 + usize::try_from(asked.elapsed().as_secs()).unwrap();
+    assert!(refused && (32..=most).contains(&done), "{done} of {most}: {words:?}");
+    assert_eq!(word(&client.ask(Order::Status)), "done", "looking is not measured");
+    assert!(!host.audit("\"outcome\":\"busy\"").is_empty(), "refusals are written down");
+    keeper.stop().succeeds();
+}
