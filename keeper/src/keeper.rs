@@ -105,6 +105,7 @@ impl Keeper {
             self.notify.feed(now.monotonic);
             if ready.signal && self.is_told_to_end(now)? {
                 self.notify.stopping();
+                self.watch.finish(now, &mut self.duty);
                 self.duty.audit.tell(now.wall, &Entry::new(Level::Info, "stops"));
                 return Ok(());
             }

@@ -20,6 +20,7 @@ use sys_tuning::{Error, Holder, Look, Repairs, Standing, Target};
 use units::Nanos;
 use units::limits::{
     BUSY_TOLD_AFTER, NOTICED_PASSES_MAX, SURVEY_PERIOD, SWEEP_BUDGET, SWEEP_LINES_MIN, SWEEP_PERIOD,
+    WRITER_PATIENCE,
 };
 
 use crate::audit::{Entry, Level, Often};
@@ -65,6 +66,8 @@ pub struct Watch {
     /// Passes of the running second: after too many, notices wait for the next one.
     passes: u32,
     passes_since: Nanos,
+    /// Drifts whose writer may be named yet.
+    unnamed: Vec<Untold>,
     /// The same reason is told once.
     trouble: Option<String>,
     next: Nanos,
@@ -118,6 +121,44 @@ struct Drift {
     writer: Option<Wrote>,
 }
 
+/// What was done about a drift.
+struct Outcome {
+    deed: Deed,
+    reason: Option<String>,
+    repaired_at: Option<Nanos>,
+}
+
+impl Outcome {
+    fn of(deed: Deed) -> Self {
+        Self { deed, reason: None, repaired_at: None }
+    }
+
+    fn failed(reason: &str) -> Self {
+        Self { reason: Some(reason.to_owned()), ..Self::of(Deed::Failed) }
+    }
+
+    fn repaired(at: Nanos) -> Self {
+        Self { repaired_at: Some(at), ..Self::of(Deed::Repaired) }
+    }
+}
+
+/// A drift that was dealt with and is to be told.
+#[derive(Debug)]
+struct Untold {
+    /// Its line, until the journal is read anew.
+    line: usize,
+    target: Target,
+    wanted: String,
+    found: String,
+    deed: Deed,
+    reason: Option<String>,
+    seen_at: Nanos,
+    repaired_at: Option<Nanos>,
+    writer: Option<Wrote>,
+    /// Until when the writer's name is waited for.
+    until: Nanos,
+}
+
 impl Source for Watch {
     fn descriptors<'s>(&'s self, into: &mut Vec<BorrowedFd<'s>>) {
         if let Some(notices) = self.notices.as_ref().filter(|_| self.passes < NOTICED_PASSES_MAX) {
@@ -126,7 +167,7 @@ impl Source for Watch {
     }
 
     fn deadline(&self) -> Option<Nanos> {
-        Some(self.next)
+        self.unnamed.iter().map(|untold| untold.until).chain([self.next]).min()
     }
 
     fn on_ready(&mut self, now: Moment, duty: &mut Duty) {
@@ -135,6 +176,7 @@ impl Source for Watch {
         }
         self.passes = self.passes.saturating_add(1);
         let mut told = self.notices.as_mut().map(Notices::take).unwrap_or_default();
+        self.name_writers(&mut told, now, duty);
         self.next = self.sweep.at;
         match self.turn(&mut told, now, duty) {
             Ok(()) => (self.trouble, self.busy_since) = (None, None),
@@ -155,6 +197,22 @@ impl Source for Watch {
 }
 
 impl Watch {
+    /// Tells the drifts whose writer has been named since, and those for which it has been waited long enough.
+    fn name_writers(&mut self, told: &mut Told, now: Moment, duty: &mut Duty) {
+        for mut untold in std::mem::take(&mut self.unnamed) {
+            untold.writer = told.writers.remove(&untold.line);
+            match untold.writer.is_some() || untold.until <= now.monotonic {
+                true => untold.tell(now, duty),
+                false => self.unnamed.push(untold),
+            }
+        }
+    }
+
+    /// Tells what is left to tell, at the end: nobody is waited for any more.
+    pub fn finish(&mut self, now: Moment, duty: &mut Duty) {
+        std::mem::take(&mut self.unnamed).into_iter().for_each(|untold| untold.tell(now, duty));
+    }
+
     fn turn(&mut self, told: &mut Told, now: Moment, duty: &mut Duty) -> Result<(), Error> {
         self.undo_overdue(now, duty)?;
         let holder = self.holder.get_or_insert_with(|| duty.engine.holder());
@@ -198,6 +256,7 @@ impl Watch {
     /// The journal was read anew: what is held, and where, may be other cells now.
     fn begin(&mut self, now: Moment, duty: &mut Duty) -> Result<(), Error> {
         self.pending.clear();
+        self.finish(now, duty); // lines have other numbers from here on
         self.overdue_at = duty.engine.on_trial()?.map(|trial| trial.deadline.max(now.boottime) + GUARD_FIRST);
         let standing = match duty.engine.standing()? {
             Standing::Profile(standing) => Some(standing.transaction),
@@ -256,7 +315,7 @@ impl Watch {
         let mut drifts = Vec::new();
         for line in lines {
             match holder.look(*line) {
-                Look::Drifted(found) => {
+                Look::Drifted(found) | Look::Lost(found) => {
                     drifts.push(Drift { line: *line, found, seen_at: now.monotonic, writer: None });
                 }
                 Look::Held => right(&mut self.cells, holder.target(*line), &rules, now, duty),
@@ -282,68 +341,66 @@ impl Watch {
     fn keep_rules(&mut self, broken: Vec<Drift>, now: Moment, duty: &mut Duty) -> Result<(), Error> {
         let left = duty.ceiling.left(now.monotonic, duty.policy.changes_per_hour_max);
         let Some(holder) = self.holder.as_ref().filter(|_| !broken.is_empty()) else { return Ok(()) };
-        let may_repair = duty.policy.repair && duty.held.wish.is_some();
-        if may_repair && left > 0 {
+        let repairs: Vec<bool> = broken.iter().map(|drift| may_repair(duty, holder, drift)).collect();
+        if left > 0 && repairs.contains(&true) {
             duty.complete(now)?;
         }
         let kept_at = monotonic_now();
-        for drift in broken {
-            let (deed, at, reason) = match holder.look(drift.line) {
-                _ if !may_repair => (Deed::Observed, None, None),
-                Look::Held => (Deed::Repaired, Some(kept_at), None),
-                _ if left == 0 => (Deed::Failed, None, Some("no change is left of this hour's")),
-                _ => (Deed::Failed, None, Some("not all that came could be changed")),
+        for (drift, may_repair) in broken.into_iter().zip(repairs) {
+            let outcome = match holder.look(drift.line) {
+                _ if !may_repair => Outcome::of(Deed::Observed),
+                Look::Held => Outcome::repaired(kept_at),
+                _ if left == 0 => Outcome::failed(NO_CHANGE_LEFT),
+                _ => Outcome::failed("not all that came could be changed"),
             };
-            tell(&mut self.cells, holder, &drift, deed, reason, at, now, duty);
+            let untold = news(&mut self.cells, holder, drift, outcome);
+            self.unnamed.extend(untold.and_then(|untold| untold.tell_if_named(&self.notices, now, duty)));
         }
         Ok(())
     }
 
     fn act(&mut self, drifts: Vec<Drift>, rules: &Rules, now: Moment, duty: &mut Duty) -> Result<(), Error> {
         let Some(holder) = &self.holder else { return Ok(()) };
-        let may_repair = duty.policy.repair && duty.held.wish.is_some();
         let mut left = duty.ceiling.left(now.monotonic, duty.policy.changes_per_hour_max);
-        let (mut repairs, mut others) = (Vec::new(), Vec::new());
+        let (mut repairs, mut done) = (Vec::new(), Vec::new());
         for drift in drifts {
             let cell = self.cells.entry(holder.target(drift.line).clone()).or_default();
-            let deed = match cell.rivalry.drifted(now.monotonic, rules) {
-                _ if !may_repair => Deed::Observed,
-                Move::Wait => Deed::Observed,
-                Move::Repair if left == 0 => Deed::Failed,
+            let outcome = match cell.rivalry.drifted(now.monotonic, rules) {
+                _ if !may_repair(duty, holder, &drift) => Outcome::of(Deed::Observed),
+                Move::Wait => Outcome::of(Deed::Observed),
+                Move::Repair if left == 0 => Outcome::failed(NO_CHANGE_LEFT),
                 Move::Repair => {
                     left -= 1;
                     repairs.push(drift);
                     continue;
                 }
-                Move::GiveUp | Move::Leave => Deed::Left,
+                Move::GiveUp | Move::Leave => Outcome {
+                    reason: Some("another writer insists: it is left alone".to_owned()),
+                    ..Outcome::of(Deed::Left)
+                },
             };
-            others.push((drift, deed));
+            done.push((drift, outcome));
         }
-        let done = match repairs.is_empty() {
-            true => None,
-            false => match holder.repair(&repairs.iter().map(|drift| drift.line).collect::<Vec<_>>())? {
-                Some(done) => Some(done),
-                None => return Ok(()), // the journal changed: everything is looked at again
-            },
-        };
-        let repaired_at = monotonic_now();
-        if let Some(Repairs { lines, .. }) = done {
+        if !repairs.is_empty() {
+            let lines: Vec<usize> = repairs.iter().map(|drift| drift.line).collect();
+            let Some(Repairs { lines, .. }) = holder.repair(&lines)? else {
+                return Ok(()); // the journal changed: everything is looked at again
+            };
             for (drift, line) in repairs.into_iter().zip(lines) {
-                let target = holder.target(drift.line);
-                self.cells.entry(target.clone()).or_default().rivalry.repaired(now.monotonic);
+                self.cells
+                    .entry(holder.target(drift.line).clone())
+                    .or_default()
+                    .rivalry
+                    .repaired(now.monotonic);
                 duty.ceiling.count(now.monotonic, u32::from(line.refused.is_none()));
-                let deed = if line.refused.is_some() { Deed::Failed } else { Deed::Repaired };
-                let at = line.refused.is_none().then_some(repaired_at);
-                tell(&mut self.cells, holder, &drift, deed, line.refused.as_deref(), at, now, duty);
+                let outcome =
+                    line.refused.map_or_else(|| Outcome::repaired(line.at), |why| Outcome::failed(&why));
+                done.push((drift, outcome));
             }
         }
-        for (drift, deed) in others {
-            let reason = match deed {
-                Deed::Failed => Some("no change is left of this hour's"),
-                Deed::Left => Some("another writer insists: it is left alone"),
-                Deed::Observed | Deed::Repaired => None,
-            };
-            tell(&mut self.cells, holder, &drift, deed, reason, None, now, duty);
+        for (drift, outcome) in done {
+            let untold = news(&mut self.cells, holder, drift, outcome);
+            self.unnamed.extend(untold.and_then(|untold| untold.tell_if_named(&self.notices, now, duty)));
         }
         Ok(())
     }
@@ -410,60 +467,94 @@ fn right(cells: &mut BTreeMap<Target, Cell>, target: &Target, rules: &Rules, now
     }
 }
 
-/// Writes one drift down, unless just that was told of the cell already.
-#[expect(clippy::too_many_arguments, reason = "one row of a table, put together here and nowhere else")]
-fn tell(
+/// Why a drift that is to be put back is not.
+const NO_CHANGE_LEFT: &str = "no change is left of this hour's";
+
+/// Whether the policy has this drift put back.
+fn may_repair(duty: &Duty, holder: &Holder, drift: &Drift) -> bool {
+    let policy = &duty.policy;
+    policy.repair && duty.held.wish.is_some() && !policy.leaves(&holder.target(drift.line).knob)
+}
+
+/// What there is to tell of a drift; nothing when just that was told of the cell already.
+fn news(
     cells: &mut BTreeMap<Target, Cell>,
     holder: &Holder,
-    drift: &Drift,
-    deed: Deed,
-    reason: Option<&str>,
-    repaired_at: Option<Nanos>,
-    now: Moment,
-    duty: &mut Duty,
-) {
-    let (target, wanted) = (holder.target(drift.line), holder.wanted(drift.line));
+    drift: Drift,
+    outcome: Outcome,
+) -> Option<Untold> {
+    let target = holder.target(drift.line);
     let cell = cells.entry(target.clone()).or_default();
+    let Outcome { deed, reason, repaired_at } = outcome;
     let news = (drift.found.clone(), deed);
     // Who insists goes on changing the value: that he does is told once.
     let is_known =
         cell.told.as_ref().is_some_and(|told| *told == news || deed == Deed::Left && told.1 == deed);
     if is_known && deed != Deed::Repaired {
-        return;
+        return None;
     }
     cell.told = Some(news);
-    let writer = drift.writer.as_ref();
-    duty.drifts.add(DriftEvent {
-        number: 0,
-        knob: Text::cut(&target.knob),
-        attribute: Text::cut(&target.attribute),
-        identity: Text::cut(&target.identity),
-        wanted: Text::cut(wanted),
-        found: Text::cut(&drift.found),
-        at: now.wall.since(WallTime::from_unix_s(0)).0,
-        seen_at: drift.seen_at.0,
-        repaired_at: repaired_at.map(|at| at.0),
-        writer: writer.map(|wrote| Writer { pid: wrote.pid, comm: Text::cut(&wrote.comm) }),
+    let Drift { line, found, seen_at, writer } = drift;
+    Some(Untold {
+        line,
+        target: target.clone(),
+        wanted: holder.wanted(line).to_owned(),
+        found,
         deed,
-    });
-    let level = if deed == Deed::Repaired { Level::Warning } else { Level::Error };
-    let mut entry = Entry::new(level, "drift")
-        .text("knob", &target.knob)
-        .text("attribute", &target.attribute)
-        .text("wanted", wanted)
-        .text("found", &drift.found)
-        .text("deed", deed.word());
-    if !target.identity.is_empty() {
-        entry = entry.text("identity", &target.identity);
+        reason,
+        seen_at,
+        repaired_at,
+        writer,
+        until: seen_at + WRITER_PATIENCE,
+    })
+}
+
+impl Untold {
+    /// Tells it, unless its writer may be named yet; then it comes back.
+    fn tell_if_named(self, notices: &Option<Notices>, now: Moment, duty: &mut Duty) -> Option<Self> {
+        let may_be_named = notices.as_ref().is_some_and(|notices| notices.anonymous().is_none());
+        if self.writer.is_none() && may_be_named {
+            return Some(self);
+        }
+        self.tell(now, duty);
+        None
     }
-    if let Some(Wrote { pid, comm, command }) = writer {
-        entry = entry.number("writer", u64::from(*pid)).text("comm", comm).text("command", command);
+
+    /// Writes it down.
+    fn tell(self, now: Moment, duty: &mut Duty) {
+        let Self { target, deed, writer, .. } = &self;
+        duty.drifts.add(DriftEvent {
+            number: 0,
+            knob: Text::cut(&target.knob),
+            attribute: Text::cut(&target.attribute),
+            identity: Text::cut(&target.identity),
+            wanted: Text::cut(&self.wanted),
+            found: Text::cut(&self.found),
+            at: now.wall.since(WallTime::from_unix_s(0)).0,
+            seen_at: self.seen_at.0,
+            repaired_at: self.repaired_at.map(|at| at.0),
+            writer: writer.as_ref().map(|wrote| Writer { pid: wrote.pid, comm: Text::cut(&wrote.comm) }),
+            deed: *deed,
+        });
+        let level = if *deed == Deed::Repaired { Level::Warning } else { Level::Error };
+        let mut entry = Entry::new(level, "drift")
+            .text("knob", &target.knob)
+            .text("attribute", &target.attribute)
+            .text("wanted", &self.wanted)
+            .text("found", &self.found)
+            .text("deed", deed.word());
+        if !target.identity.is_empty() {
+            entry = entry.text("identity", &target.identity);
+        }
+        if let Some(Wrote { pid, comm, command }) = writer {
+            entry = entry.number("writer", u64::from(*pid)).text("comm", comm).text("command", command);
+        }
+        if let Some(at) = self.repaired_at {
+            entry = entry.number("repaired_in_us", (at - self.seen_at).0 / 1000);
+        }
+        let entry = self.reason.iter().fold(entry, |entry, why| entry.text("reason", why));
+        duty.audit.tell_some(now.wall, now.monotonic, Often::Drift, entry);
     }
-    if let Some(at) = repaired_at {
-        entry = entry.number("repaired_in_us", (at - drift.seen_at).0 / 1000);
-    }
-    let entry = reason.into_iter().fold(entry, |entry, why| entry.text("reason", why));
-    duty.audit.tell_some(now.wall, now.monotonic, Often::Drift, entry);
 }
 
 /// What a profile may want something of, and comes and goes: three small reads.
