@@ -86,6 +86,19 @@ impl Engine {
         let Some(trial) = trial(&locked.book).filter(is_overdue) else { return Ok(None) };
         Ok(Some(self.undo_from(&locked, trial.id, at)))
     }
+
+    /// Tries again to put back what the undoing of the apply `id` had to leave; `None` when nothing is left of it, or when
+    /// somebody asked for something since, which is to stand then.
+    ///
+    /// # Errors
+    /// As [`Engine::undo_overdue`].
+    pub fn undo_rest(&self, id: u64, at: u64) -> Result<Option<RolledBack>, Error> {
+        let locked = self.locked()?;
+        if let Some(damaged) = self.damage(&locked.book) {
+            return Err(damaged);
+        }
+        Ok(locked.book.ledger.is_left_of(id).then(|| self.undo_from(&locked, id, at)))
+    }
 }
 
 fn trial(book: &Book) -> Option<Trial> {

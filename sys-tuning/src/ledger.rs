@@ -195,10 +195,11 @@ impl Ledger {
                 holds: Vec::new(),
             }),
             (_, What::Rollback) if transaction.end.is_some() => {
-                // What was never confirmed and undid itself is no word of anybody's to let the host go.
-                let on_trial =
-                    |id| self.asked.iter().any(|asked| asked.id == id && asked.confirm_by.is_some());
-                self.released |= begin.releases || !begin.undoes.iter().all(|id| on_trial(*id));
+                // What was never confirmed and undid itself is no word of anybody's to let the host go, however often it
+                // is undone.
+                let was_kept =
+                    |id| self.asked.iter().any(|asked| asked.id == id && asked.confirm_by.is_none());
+                self.released |= begin.releases || begin.undoes.iter().any(|id| was_kept(*id));
                 self.asked.retain(|asked| !begin.undoes.contains(&asked.id));
             }
             _ => {}
@@ -343,6 +344,11 @@ impl Ledger {
     /// leave of others.
     fn in_effect(&self) -> BTreeSet<u64> {
         self.lines.values().flat_map(|line| line.layers.iter().map(|layer| layer.id)).collect()
+    }
+
+    /// Whether something of the apply `id`, which is undone, stands in the kernel yet, and nobody asked for anything since.
+    pub fn is_left_of(&self, id: u64) -> bool {
+        self.in_effect().last() == Some(&id) && self.live().last().is_none_or(|last| *last < id)
     }
 
     /// The applies not among `undone` of which something stands in the kernel, oldest first.

@@ -248,6 +248,33 @@ fn what_is_not_confirmed_is_undone_by_whoever_looks() {
     assert!(host.engine().undo_overdue(LATE, 0).unwrap().is_none());
 }
 
+/// What could not be put back is tried again as often as somebody likes, unless something else was asked for since.
+#[test]
+fn what_could_not_be_undone_is_undone_later() {
+    for is_asked_since in [false, true] {
+        let host = Host::new();
+        on_trial(&host, "ten");
+        let (file, aside) = (host.machine.file(SWAPPINESS), host.machine.file("/aside"));
+        std::fs::rename(&file, &aside).unwrap();
+        std::fs::create_dir(&file).unwrap();
+        let undone = host.engine().undo_overdue(LATE, 0).unwrap().unwrap();
+        assert!(undone.changes[0].status.is_trouble(), "{:?}", undone.changes);
+        let again = host.engine().undo_rest(1, 0).unwrap().unwrap();
+        assert!(again.changes[0].status.is_trouble(), "{:?}", again.changes);
+        std::fs::remove_dir(&file).unwrap();
+        std::fs::rename(&aside, &file).unwrap();
+        if is_asked_since {
+            host.apply("twenty");
+            assert!(host.engine().undo_rest(1, 0).unwrap().is_none());
+            host.check_name("twenty", "20");
+            continue;
+        }
+        assert_eq!(host.engine().undo_rest(1, 0).unwrap().unwrap().changes[0].status, Status::Ok);
+        assert!(host.engine().undo_rest(1, 0).unwrap().is_none(), "nothing is left");
+        host.check("never asked", "60");
+    }
+}
+
 #[test]
 fn what_is_confirmed_stays() {
     let host = Host::new();

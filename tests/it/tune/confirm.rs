@@ -1,6 +1,7 @@
 //! `apply --confirm-within`: what is not confirmed is undone, whoever is left to do it.
 
 use std::fs;
+use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -87,6 +88,33 @@ fn a_second_apply_is_refused_while_one_is_undecided() {
     assert!(tuned.stays());
     tuned.run(["rollback"]).succeeds();
     tuned.swappiness(33).succeeds();
+}
+
+/// What stands in the way of one value stands in the way of no other, and goes away before the guard does.
+#[test]
+fn the_guard_goes_on_until_everything_is_back_and_tells_the_log() {
+    let tuned = Tuned::small();
+    fs::create_dir_all(tuned.host.path().join("dev")).unwrap();
+    let log = UnixDatagram::bind(tuned.host.path().join("dev/log")).unwrap();
+    let heard = || {
+        let mut bytes = [0; 4096];
+        let length = log.recv(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes[..length]).into_owned()
+    };
+    tuned.on_trial("2s");
+    let file = tuned.host.path().join(SWAPPINESS.trim_start_matches('/'));
+    let aside = file.with_extension("aside");
+    fs::rename(&file, &aside).unwrap();
+    fs::create_dir(&file).unwrap(); // nothing can be read there, nor written
+    let told = heard();
+    assert!(told.starts_with("<28>quell[") && told.contains("transaction 1 was not confirmed"), "{told}");
+    assert!(told.contains("mem.swap swappiness"), "{told}");
+    fs::remove_dir(&file).unwrap();
+    fs::rename(&aside, &file).unwrap();
+    let told = heard();
+    assert!(told.ends_with("all of it is undone now"), "{told}");
+    assert_eq!(tuned.host.read(SWAPPINESS), ORIGINAL);
+    until("the guard is gone", || tuned.guard().is_none().then_some(()));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! the lock, like anybody else who finds it overdue: the keeper, and every later `quell tune`.
 
 use std::io::{self, Read, Write};
+use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Command, Stdio};
 
 use host::threads::{boottime_now, monotonic_now, sleep_until};
@@ -13,7 +14,9 @@ use nix::unistd::{chdir, setsid};
 use report::{ConfirmDocument, Exit};
 use sys_tuning::{Engine, Error, RolledBack, Trial};
 use units::Nanos;
-use units::limits::{CONFIRM_WITHIN_MAX, CONFIRM_WITHIN_MIN, OVERDUE_ATTEMPTS};
+use units::limits::{
+    CONFIRM_WITHIN_MAX, CONFIRM_WITHIN_MIN, OVERDUE_ATTEMPTS, OVERDUE_REST_ATTEMPTS, OVERDUE_REST_PAUSE_MAX,
+};
 
 use super::{engine, now};
 use crate::cli::Tune;
@@ -66,6 +69,7 @@ pub fn guard(options: &Tune) -> Result<Exit, Failure> {
     while attempts < OVERDUE_ATTEMPTS {
         let pause = match next(&engine) {
             Next::Nothing => return Ok(Exit::Yes),
+            Next::Left(id, left) => return Ok(put_back_rest(options, &engine, id, left)),
             Next::Wait(left) => left.min(LOOK),
             Next::TryAgain => {
                 attempts += 1;
@@ -74,7 +78,61 @@ pub fn guard(options: &Tune) -> Result<Exit, Failure> {
         };
         sleep_until(monotonic_now() + pause);
     }
+    log(options, LOG_ERROR, "an apply that was not confirmed could not be undone; quell tune rollback");
     Ok(Exit::Failure)
+}
+
+/// Goes on trying what could not be put back; what is left is told when it is known and when it is given up.
+fn put_back_rest(options: &Tune, engine: &Engine, id: u64, mut left: Vec<String>) -> Exit {
+    let mut pause = LOOK;
+    log(
+        options,
+        LOG_WARNING,
+        &format!("transaction {id} was not confirmed; tried again: {}", left.join("; ")),
+    );
+    for _ in 0..OVERDUE_REST_ATTEMPTS {
+        sleep_until(monotonic_now() + pause);
+        pause = OVERDUE_REST_PAUSE_MAX.min(pause.times(2));
+        match engine.undo_rest(id, now()) {
+            Ok(Some(undone)) => left = troubles(&undone),
+            Ok(None) => return Exit::Yes, // somebody else was faster
+            Err(_) => continue,           // another engine is at work: what is left is known no better
+        }
+        if left.is_empty() {
+            log(
+                options,
+                LOG_WARNING,
+                &format!("transaction {id} was not confirmed; all of it is undone now"),
+            );
+            return Exit::Yes;
+        }
+    }
+    let left = left.join("; ");
+    log(
+        options,
+        LOG_ERROR,
+        &format!("transaction {id} was not confirmed; left of it (quell tune rollback): {left}"),
+    );
+    Exit::Partly
+}
+
+/// What a roll-back could not put back.
+fn troubles(undone: &RolledBack) -> Vec<String> {
+    let rows = undone.changes.iter().filter(|row| row.status.is_trouble());
+    rows.map(|row| format!("{} {} {}: {}", row.knob, row.attribute, row.identity, row.reason)).collect()
+}
+
+/// Facility daemon, as syslog(3) numbers it, with the level.
+const LOG_ERROR: u8 = 3 << 3 | 3;
+const LOG_WARNING: u8 = 3 << 3 | 4;
+
+/// To the machine's log: nobody else is left to tell. Nobody waits for it, and without one nothing is told.
+fn log(options: &Tune, level: u8, text: &str) {
+    let line = format!("<{level}>quell[{}]: {text}", std::process::id());
+    let _ = UnixDatagram::unbound().and_then(|socket| {
+        socket.set_nonblocking(true)?;
+        socket.send_to(line.as_bytes(), options.root.join("dev/log"))
+    });
 }
 
 /// A terminal that hangs up, and keys that are pressed there, are not for us.
@@ -90,6 +148,8 @@ enum Next {
     Nothing,
     /// It may be confirmed for as long.
     Wait(Nanos),
+    /// It was undone but for these.
+    Left(u64, Vec<String>),
     /// Its time is over, and it cannot be undone at this moment.
     TryAgain,
 }
@@ -99,7 +159,8 @@ fn next(engine: &Engine) -> Next {
     match engine.on_trial() {
         Ok(None) => Next::Nothing,
         Ok(Some(trial)) if !trial.is_overdue(clock) => Next::Wait(trial.deadline - clock),
-        Ok(Some(_)) => match engine.undo_overdue(clock, now()) {
+        Ok(Some(trial)) => match engine.undo_overdue(clock, now()) {
+            Ok(Some(undone)) if !troubles(&undone).is_empty() => Next::Left(trial.id, troubles(&undone)),
             Ok(_) => Next::Nothing,
             Err(_) => Next::TryAgain,
         },
