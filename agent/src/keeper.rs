@@ -18,6 +18,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use host::Root;
+use host::cpus;
 use host::inherited::Inherited;
 use host::perf::{self, Handle, Layout, Point, Ring};
 use orders::{Answer, Order, Outcome, Refusal, Text};
@@ -42,6 +44,8 @@ const DRIFT_A_GO: usize = 32;
 #[derive(Debug, Clone)]
 struct Held {
     cpu: CpuId,
+    /// The life of the CPU that they are of.
+    life: Option<u64>,
     handles: Arc<[Handle]>,
 }
 
@@ -49,6 +53,7 @@ struct Held {
 #[derive(Debug)]
 pub struct Keeper {
     path: PathBuf,
+    root: Root,
     view: Mutex<View>,
     held: Mutex<Vec<Held>>,
 }
@@ -58,9 +63,13 @@ impl Keeper {
     /// not understood of it is closed and given up.
     #[must_use]
     pub fn new(path: &Path, stored: Vec<Inherited>) -> Self {
-        let held =
-            store::restore(stored).into_iter().map(|(cpu, handles)| Held { cpu, handles: handles.into() });
-        Self { path: path.to_owned(), view: Mutex::default(), held: Mutex::new(held.collect()) }
+        let root = Root::system();
+        let held = store::restore(stored).into_iter().map(|(cpu, handles)| {
+            let life = cpus::life(&root, cpu);
+            Held { cpu, life, handles: handles.into() }
+        });
+        let held = Mutex::new(held.collect());
+        Self { path: path.to_owned(), root, view: Mutex::default(), held }
     }
 
     /// Whether `inherited` is for [`Keeper::new`].
@@ -122,18 +131,36 @@ impl Keeper {
         }
     }
 
-    /// Keeps up with the host until the connection ends; other CPUs may be measured after a reload.
+    /// Keeps up with the host until the connection ends; other CPUs may be measured after a reload, and one that went off
+    /// line has lost its events when it comes back.
     async fn follow(&self, line: &mut Line, desk: &Desk) -> Result<Infallible, Broken> {
         let mut traced = None;
         loop {
             let measuring = desk.measuring();
-            if traced.as_ref() != Some(&measuring.traced()) {
+            let lives = self.lives(&measuring);
+            if traced.as_ref() != Some(&lives) {
+                self.let_go_of_the_dead(&lives);
                 self.fetch_rings(line, &measuring).await?;
-                traced = Some(measuring.traced());
+                traced = Some(lives);
             }
             self.ask(line).await?;
             tokio::time::sleep(ASK_EVERY).await;
         }
+    }
+
+    /// The CPUs that `measuring` wants traced, each with the life it is in.
+    fn lives(&self, measuring: &Measuring) -> Vec<(CpuId, Option<u64>)> {
+        measuring.traced().iter().map(|cpu| (cpu, cpus::life(&self.root, cpu))).collect()
+    }
+
+    fn let_go_of_the_dead(&self, lives: &[(CpuId, Option<u64>)]) {
+        self.held().retain(|held| {
+            let is_dead = lives.iter().any(|(cpu, life)| *cpu == held.cpu && *life != held.life);
+            if is_dead {
+                store::remove(held.cpu, &held.handles);
+            }
+            !is_dead
+        });
     }
 
     async fn greet(&self, line: &mut Line) -> Result<(), Broken> {
@@ -174,8 +201,9 @@ impl Keeper {
             if self.held().iter().any(|held| held.cpu == cpu) {
                 continue;
             }
+            let life = cpus::life(&self.root, cpu); // before: should it go meanwhile, they are asked for again
             let (handles, refused) = fetch(line, cpu).await?;
-            let held = Held { cpu, handles: handles.into() };
+            let held = Held { cpu, life, handles: handles.into() };
             let read = if held.handles.is_empty() { Ok(()) } else { self.read(measuring, &held) };
             let problem = read.as_ref().err().map(ToString::to_string).or(refused);
             if let Some(problem) = &problem {

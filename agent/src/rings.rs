@@ -3,7 +3,7 @@
 //! The collector looks into every ring once a pass, after it took the samples: by then the events up to the end of every
 //! sample are there, because the CPU wrote them before. A stall has a cause only where one thing demonstrably had the CPU
 //! for more than half of it, on one time line with a stated error; otherwise it stays unexplained. Rings come ready from
-//! the control thread and stay until the collector ends: nothing is allocated, opened or closed here.
+//! the control thread and stay until the collector ends, or their CPU does: nothing is allocated or opened here.
 
 mod tally;
 mod track;
@@ -93,9 +93,11 @@ impl Rings {
 
     /// Looks into every ring, and explains the stalls of this pass. `instant` is that pass's, `now` its time.
     pub fn look(&mut self, instant: &Instant, stalls: &mut Stalls, now: Nanos) {
-        for cpu in self.incoming.try_iter() {
-            if self.cpus.len() < TRACE_CPUS_MAX {
-                self.cpus.push(cpu);
+        for new in self.incoming.try_iter() {
+            match self.cpus.iter_mut().find(|cpu| cpu.ring.cpu() == new.ring.cpu()) {
+                Some(dead) => *dead = new, // its CPU was off line since, which is seldom: it is closed here
+                None if self.cpus.len() < TRACE_CPUS_MAX => self.cpus.push(new),
+                None => {}
             }
         }
         for cpu in &mut self.cpus {

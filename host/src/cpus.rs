@@ -107,6 +107,16 @@ pub fn place(root: &Root, cpu: CpuId) -> Result<Option<Place>, Error> {
 }
 
 // Format: "0\n", "-1\n" for unknown   (Documentation/ABI/stable/sysfs-devices-system-cpu)
+/// Which life of `cpu` this is; `None` while it is off line.
+///
+/// The kernel makes the folder of a CPU's topology when it comes on line and removes it when it goes, so that its inode is
+/// another one in each life. What was bound to the CPU in the last one (a kernel event, a thread's mask) may be dead.
+/// Source: drivers/base/topology.c, topology_add_dev and topology_remove_dev.
+#[must_use]
+pub fn life(root: &Root, cpu: CpuId) -> Option<u64> {
+    root.inode(&format!("{DIR}/cpu{cpu}/topology"))
+}
+
 fn parse_topology_id(text: &str) -> Result<Option<u32>, Malformed> {
     if text.trim() == "-1" { Ok(None) } else { text::number(text).map(Some) }
 }

@@ -206,6 +206,13 @@ impl Root {
         Ok(target.rsplit('/').next().unwrap_or_default().to_owned())
     }
 
+    /// The number of the inode at `path`; `None` where there is none.
+    #[must_use]
+    pub fn inode(&self, path: &str) -> Option<u64> {
+        let file = self.open(path, OFlag::O_PATH).ok()?;
+        nix::sys::stat::fstat(&file).ok().map(|stat| stat.st_ino)
+    }
+
     /// Whether `path` exists (readable or not).
     #[must_use]
     pub fn exists(&self, path: &str) -> bool {

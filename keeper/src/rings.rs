@@ -2,11 +2,13 @@
 //!
 //! An event is opened when it is first asked for and stays open here, so that an agent that asks again costs the CPU
 //! nothing: opening and the last close interrupt it once each. Nothing is mapped and nothing is read here. An event lives
-//! as long as anybody has its descriptor, so the agent's rings outlive this process, and this one's the agent.
+//! as long as anybody has its descriptor, so the agent's rings outlive this process, and this one's the agent. It does not
+//! outlive its CPU: one that went off line and came back gets new events.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
 use host::Root;
+use host::cpus;
 use host::perf::{self, Catalogue, Handle, Point};
 use orders::Ring;
 use units::CpuId;
@@ -31,7 +33,15 @@ pub enum NoRing {
 pub struct Rings {
     /// Read once: a kernel's tracepoints stay as they are.
     catalogue: Option<Catalogue>,
-    open: Vec<(CpuId, Handle)>,
+    open: Vec<Opened>,
+}
+
+#[derive(Debug)]
+struct Opened {
+    cpu: CpuId,
+    /// The life of the CPU that it was opened in.
+    life: Option<u64>,
+    handle: Handle,
 }
 
 impl Rings {
@@ -46,21 +56,23 @@ impl Rings {
         cpu: CpuId,
         number: u8,
     ) -> Result<(Ring, BorrowedFd<'_>), NoRing> {
+        let life = cpus::life(root, cpu);
+        self.open.retain(|opened| opened.cpu != cpu || opened.life == life);
         let index = match self.position(cpu, number) {
             Some(index) => index,
-            None => self.open(root, cpu, number)?,
+            None => self.open(root, cpu, life, number)?,
         };
-        let handle = &self.open[index].1;
+        let handle = &self.open[index].handle;
         let Handle { point, layout, .. } = handle;
         let ring = Ring { cpu, point: point.number(), number_at: layout.number, name_at: layout.name };
         Ok((ring, handle.as_fd()))
     }
 
     fn position(&self, cpu: CpuId, number: u8) -> Option<usize> {
-        self.open.iter().position(|(on, handle)| *on == cpu && handle.point.number() == number)
+        self.open.iter().position(|opened| opened.cpu == cpu && opened.handle.point.number() == number)
     }
 
-    fn open(&mut self, root: &Root, cpu: CpuId, number: u8) -> Result<usize, NoRing> {
+    fn open(&mut self, root: &Root, cpu: CpuId, life: Option<u64>, number: u8) -> Result<usize, NoRing> {
         let absent = |problem: String| NoRing::Absent(problem);
         let point = Point::of(number)
             .ok_or_else(|| absent(format!("tracepoint {number} is none of the fixed set")))?;
@@ -68,7 +80,7 @@ impl Rings {
         let catalogue = self.catalogue(root)?;
         let found = catalogue.found.iter().find(|found| found.point == point).copied();
         let found = found.ok_or_else(|| absent(format!("this kernel has no {group}:{name}")))?;
-        if self.cpus() >= TRACE_CPUS_MAX && self.open.iter().all(|(on, _)| *on != cpu) {
+        if self.cpus() >= TRACE_CPUS_MAX && self.open.iter().all(|opened| opened.cpu != cpu) {
             return Err(NoRing::Full);
         }
         let handle = perf::open(&found, cpu).map_err(|cause| {
@@ -77,7 +89,7 @@ impl Rings {
                  asks for that, and a CPU that is on line)"
             ))
         })?;
-        self.open.push((cpu, handle));
+        self.open.push(Opened { cpu, life, handle });
         Ok(self.open.len() - 1)
     }
 
@@ -92,7 +104,7 @@ impl Rings {
     }
 
     fn cpus(&self) -> usize {
-        let mut cpus: Vec<CpuId> = self.open.iter().map(|(cpu, _)| *cpu).collect();
+        let mut cpus: Vec<CpuId> = self.open.iter().map(|opened| opened.cpu).collect();
         cpus.sort_unstable();
         cpus.dedup();
         cpus.len()
@@ -102,6 +114,7 @@ impl Rings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use host::perf::Layout;
 
     #[test]
     fn what_is_not_there_is_refused_with_the_reason() {
@@ -121,5 +134,35 @@ mod tests {
         std::fs::create_dir_all(dir.path().join("sys/kernel/tracing/events")).unwrap();
         let without = NoRing::Absent("this kernel has no sched:sched_switch".to_owned());
         assert_eq!(refused(&mut rings, 0), without);
+    }
+
+    /// The descriptors stand for the events: here they are a file's, since only a CPU that is switched off loses its own.
+    #[test]
+    fn what_was_opened_in_an_earlier_life_of_the_cpu_is_not_handed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let topology = |cpu| dir.path().join(format!("sys/devices/system/cpu/cpu{cpu}/topology"));
+        (0..2).for_each(|cpu| std::fs::create_dir_all(topology(cpu)).unwrap());
+        std::fs::create_dir_all(dir.path().join("sys/kernel/tracing/events")).unwrap();
+        let root = Root::at(dir.path());
+        let mut rings = Rings::default();
+        for cpu in [CpuId(0), CpuId(1)] {
+            let handle = Handle {
+                point: Point::Switch,
+                layout: Layout::default(),
+                fd: tempfile::tempfile().unwrap().into(),
+            };
+            rings.open.push(Opened { cpu, life: cpus::life(&root, cpu), handle });
+        }
+        assert!(rings.hand_over(&root, CpuId(1), 0).is_ok());
+        // Off line and back: another folder. The old one is kept aside, so that its number is not given again.
+        std::fs::rename(topology(1), dir.path().join("gone")).unwrap();
+        std::fs::create_dir(topology(1)).unwrap();
+        let anew = rings.hand_over(&root, CpuId(1), 0).unwrap_err();
+        assert_eq!(
+            anew,
+            NoRing::Absent("this kernel has no sched:sched_switch".to_owned()),
+            "it is opened anew"
+        );
+        assert!(rings.hand_over(&root, CpuId(0), 0).is_ok(), "the other one's stay");
     }
 }

@@ -49,6 +49,7 @@ fn units_do_what_they_say() {
             }
         }
         guest.wait_for("its rings are the same", &format!("test $({store}) = {stored}"));
+        returns(&guest);
         stops(&guest);
         rivals(&guest);
         switches(&guest);
@@ -94,6 +95,18 @@ fn sockets(guest: &Guest) {
         .run(&format!("{reader} --groups=$(getent group quell | cut -d: -f3) quell budgets --json"))
         .json("quell.budgets/1");
     guest.run(&format!("{reader} --clear-groups quell report")).exits(4);
+}
+
+/// A CPU that went off line has lost its events when it is back, and gets new ones.
+#[track_caller]
+fn returns(guest: &Guest) {
+    let given = "grep -c 'Rings { cpu: CpuId(3)' /var/lib/quell/keeper/audit.log || true";
+    let before: u32 = guest.text(given).parse().unwrap();
+    assert!(before > 0, "it had some");
+    guest
+        .run("echo 0 > /sys/devices/system/cpu/cpu3/online && echo 1 > /sys/devices/system/cpu/cpu3/online")
+        .succeeds();
+    guest.wait_for("it has new ones", &format!("test $({given}) -ge {}", 2 * before));
 }
 
 /// Stopped, by its own name or by its socket's, the keeper is not started again by the agent that goes on asking it.
