@@ -34,8 +34,14 @@ pub const PACKAGES: &[Package] = &[
     },
     Package {
         name: "systemd",
-        programs: &["systemd-analyze", "systemd-socket-activate", "systemd-sysusers", "systemd-tmpfiles"],
-        reason: "judges our units as a host would, and hands over sockets",
+        programs: &[
+            "systemd-analyze",
+            "systemd-socket-activate",
+            "systemd-sysusers",
+            "systemd-tmpfiles",
+            "kernel-install",
+        ],
+        reason: "judges our units as a host would, hands over sockets, and writes boot entries",
     },
     Package {
         name: "grub-common",

@@ -178,6 +178,88 @@ fn the_menu_gets_the_variable_and_not_its_value() {
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "quiet $quell_args");
 }
 
+/// Where entries are files: the machine's own kernel-install with its own plugin that writes them, and ours after it, on a
+/// scratch root.
+struct Entries {
+    root: tempfile::TempDir,
+}
+
+const VERSION: &str = "6.12.9-test";
+const MACHINE: &str = "0123456789abcdef0123456789abcdef";
+
+impl Entries {
+    /// A machine whose GRUB reads entries, or does not.
+    fn new(grub: &str) -> Self {
+        let entries = Self { root: tempfile::tempdir().unwrap() };
+        for (path, text) in [
+            ("boot/loader/entries.srel", "type1\n"),
+            ("boot/loader/entries/rescue-6.1.conf", "options root=/dev/vda1 single\n"),
+            ("boot/grub/grub.cfg", grub),
+            ("etc/cmdline", "root=/dev/vda1 ro quiet\n"),
+            ("vmlinuz", "not a kernel\n"),
+        ] {
+            let path = entries.root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        entries
+    }
+
+    fn run(&self, words: &[&str]) {
+        let at = |name: &str| self.root.path().join(name);
+        let plugins = format!(
+            "/usr/lib/kernel/install.d/90-loaderentry.install {}",
+            shipped("usr/lib/kernel/install.d/95-quell.install").display()
+        );
+        let output = Command::new("kernel-install")
+            .args(words)
+            .current_dir(self.root.path())
+            .env("KERNEL_INSTALL_CONF_ROOT", at("etc"))
+            .env("BOOT_ROOT", at("boot"))
+            .env("MACHINE_ID", MACHINE)
+            .env("KERNEL_INSTALL_PLUGINS", plugins)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+
+    /// The options of the entry with this end of its name.
+    fn options(&self, end: &str) -> String {
+        let path = self.root.path().join(format!("boot/loader/entries/{MACHINE}-{VERSION}{end}"));
+        let text = fs::read_to_string(path).unwrap();
+        let options: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("options")).collect();
+        let [options] = options[..] else { panic!("{text}") };
+        options.trim().to_owned()
+    }
+}
+
+#[test]
+fn kernel_install_lets_the_variable_into_entries_that_grub_reads() {
+    if !require("kernel-install") {
+        return;
+    }
+    let plain = format!("root=/dev/vda1 ro quiet systemd.machine_id={MACHINE}");
+    let with = format!("{plain} $quell_args");
+    let entries = Entries::new("blscfg\n");
+    for _ in 0..2 {
+        entries.run(&["add", VERSION, "vmlinuz"]);
+        assert_eq!(entries.options(".conf"), with, "once, however often it is installed");
+    }
+    // Entries that systemd counts the boots of have the count in their names.
+    fs::write(entries.root.path().join("etc/tries"), "3\n").unwrap();
+    entries.run(&["add", VERSION, "vmlinuz"]);
+    assert_eq!(entries.options("+3.conf"), with);
+    let rescue = fs::read_to_string(entries.root.path().join("boot/loader/entries/rescue-6.1.conf")).unwrap();
+    assert_eq!(rescue, "options root=/dev/vda1 single\n", "of other kernels nothing is touched");
+    entries.run(&["remove", VERSION]);
+    let left = fs::read_dir(entries.root.path().join("boot/loader/entries")).unwrap().count();
+    assert_eq!(left, 1, "nothing of ours is left behind");
+    // What does not expand variables would hand the word on to the kernel.
+    let others = Entries::new("menuentry 'Debian' {\n}\n");
+    others.run(&["add", VERSION, "vmlinuz"]);
+    assert_eq!(others.options(".conf"), plain);
+}
+
 /// The few commands of GRUB's language that the script uses, on its blocks as files. `$1` is what save_env does: `save` or
 /// `fail`.
 const AS_GRUB: &str = r#"
