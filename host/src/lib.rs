@@ -26,6 +26,7 @@ pub mod memory;
 pub mod messages;
 pub mod mounts;
 pub mod numa;
+pub mod own;
 pub mod perf;
 pub mod platform_profile;
 pub mod pm_qos;

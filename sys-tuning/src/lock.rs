@@ -16,6 +16,8 @@ use crate::Error;
 use crate::state::StateDir;
 
 const NAME: &str = "lock";
+/// The digits of a process number, and more than that.
+const PID_BYTES_MAX: u64 = 32;
 /// Attempts before it is told that somebody else has it: a repair takes about a millisecond.
 const ATTEMPTS: usize = 20;
 const PAUSE: Nanos = Nanos::from_millis(5);
@@ -41,7 +43,7 @@ impl Lock {
         };
         // Only for the message of whoever comes second.
         let file = &mut *lock.file;
-        let _ = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
+        let _ = file.set_len(0).and_then(|()| write!(file, "{}", host::own::pid()));
         Ok(lock)
     }
 
@@ -66,6 +68,6 @@ impl Lock {
 
 fn busy(dir: &StateDir, mut file: File) -> Error {
     let mut text = String::new();
-    let _ = file.rewind().and_then(|()| file.read_to_string(&mut text)); // empty: the holder has not written yet
+    let _ = file.rewind().and_then(|()| file.take(PID_BYTES_MAX).read_to_string(&mut text)); // empty: the holder has not written yet
     Error::Busy { path: dir.display(NAME), pid: text.trim().parse().ok() }
 }

@@ -6,10 +6,11 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use host::own;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{FileStat, Mode, fstat, fstatat, mkdirat};
-use nix::unistd::{UnlinkatFlags, fdatasync, fsync, geteuid, unlinkat};
+use nix::unistd::{UnlinkatFlags, fdatasync, fsync, unlinkat};
 
 use crate::Error;
 
@@ -70,7 +71,7 @@ impl StateDir {
     fn checked(path: &Path, fd: OwnedFd) -> Result<Self, Error> {
         let dir = Self { path: path.to_owned(), fd };
         let stat = fstat(&dir.fd).map_err(|errno| Error::state(path.display(), "look at it", errno))?;
-        if stat.st_uid != geteuid().as_raw() {
+        if stat.st_uid != own::user().as_raw() {
             return Err(untrusted(path, "does not belong to this user"));
         }
         if stat.st_mode & 0o077 != 0 {
@@ -171,7 +172,7 @@ fn check_file(path: &str, stat: &FileStat) -> Result<(), Error> {
     let problem = match () {
         () if !regular => "is not a regular file",
         () if stat.st_nlink > 1 => "has a second name",
-        () if stat.st_uid != geteuid().as_raw() => "does not belong to this user",
+        () if stat.st_uid != own::user().as_raw() => "does not belong to this user",
         () if stat.st_mode & 0o022 != 0 => "can be written by others",
         () => return Ok(()),
     };

@@ -78,7 +78,7 @@ fn look(root: &Root, wish: Wish) -> Seen {
 fn unwritable(root: &Root, cell: &Cell) -> Option<Errno> {
     if cell.is_affinity() && root.is_system() {
         // A system call, not a file. Root is who has the capability for other people's threads, as far as can be told.
-        return (!nix::unistd::geteuid().is_root()).then_some(Errno::EPERM);
+        return (!host::own::user().is_root()).then_some(Errno::EPERM);
     }
     let path = match cell.form {
         Form::Directory => cell.path.rsplit_once('/').map_or("/", |(parent, _)| parent),

@@ -112,7 +112,7 @@ impl Engine {
         let deadline = units::limits::KERNEL_WRITE_DEADLINE;
         let stuck = format!("the write is still in the kernel after {deadline}");
         let occupants = tasks::running_realtime(&self.root).unwrap_or_default();
-        let own = std::process::id();
+        let own = host::own::pid();
         match occupants.iter().find(|occupant| occupant.pid.0 != own) {
             Some(occupant) => format!(
                 "{stuck}; CPU {} is occupied by real-time thread {:?} ({} {}, process {})",

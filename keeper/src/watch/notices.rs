@@ -129,7 +129,7 @@ impl Notices {
     /// Who wrote, as far as that was told by now: the two kinds of notices come one after the other.
     pub fn take_writers(&mut self, told: &mut Told) {
         let Ok(fanotify) = &self.fanotify else { return };
-        let own = std::process::id();
+        let own = host::own::pid();
         let mut known: BTreeMap<u32, Wrote> = BTreeMap::new();
         let reads = (0..WRITER_READS_MAX).map_while(|_| fanotify.read_events().ok());
         for event in reads.flatten() {

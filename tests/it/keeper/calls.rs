@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use nix::sys::signal::Signal;
-use orders::{Order, Outcome, Text};
+use orders::{Evacuate, Order, Outcome, Text};
 
-use super::{Host, SWAPPINESS};
+use super::{Client, Host, SWAPPINESS};
 use crate::harness::{require, require_cpus, until};
 
 /// Distinct calls from READY to the end, with orders, a repair, a reload: what a filter that is set when the work begins has
@@ -22,6 +22,34 @@ fn calls(trace: &str) -> Vec<(String, &str)> {
         is_name.then(|| (name.to_owned(), line))
     };
     trace.lines().filter_map(call).collect()
+}
+
+/// What happens once in a while: strangers, noise, events of the kernel, a rival, root who wants something else, an apply
+/// that nobody confirms and whose guard is gone, a profile that is taken back.
+fn seldom(host: &Host, client: &mut Client) {
+    let unheard = Client::connect(&host.socket()).unwrap();
+    assert!(unheard.exchange(b"what is this").is_some(), "noise is answered");
+    for point in 0..3 {
+        client.ask(Order::Rings { cpu: units::CpuId(0), point }); // given, or refused where this machine has none
+    }
+    client.ask(Order::Evacuate { what: Evacuate::Tasks });
+    let _crowd: Vec<Client> = (0..6).map(|_| Client::connect(&host.socket()).unwrap()).collect();
+    let is = |value: &'static str| move || (host.host.read(SWAPPINESS) == value).then_some(());
+    host.host.write(SWAPPINESS, "33\n");
+    until("a rival's value is put back", is(super::WANTED));
+    let profile = host
+        .quell
+        .file("other.toml", "schema = 'quell.profile/1'\n[knobs]\n'mem.swap' = { swappiness = 20 }\n");
+    let tune = |words: &[&str]| host.quell.args(["tune"]).args(words.iter().copied()).on(&host.host).run();
+    tune(&["apply", "--profile", profile.to_str().unwrap()]).succeeds();
+    host.host.write(SWAPPINESS, "33\n");
+    until("what root asked for is held", is("20\n"));
+    tune(&["apply", "--profile", "balanced", "--confirm-within", "1s"]);
+    until("what nobody confirmed is undone", || {
+        (!host.status().profile.as_str().contains("balanced")).then_some(())
+    });
+    tune(&["rollback", "--to", "baseline"]);
+    until("nothing is held", || host.status().profile.as_str().is_empty().then_some(()));
 }
 
 /// Where the keeper is to run is asked for before the first value is written, and holds afterwards.
@@ -64,9 +92,14 @@ fn few_calls_are_made_no_program_is_started_and_ready_comes_after_the_profile() 
     if !(require("strace") && require("systemd-socket-activate")) {
         return;
     }
-    let host = Host::with("allow = ['repair', 'fence']\n");
+    let policy = "allow = ['rings', 'repair', 'evacuate', 'fence']\nrepair = true\nboot_settle = '0s'\nsettle = '1s'\n\
+                  max_changes_per_hour = 1000\n";
+    let host = Host::with(policy);
     host.start().stop().succeeds(); // the state directory is there, as systemd makes it
     host.host.write(SWAPPINESS, super::ORIGINAL);
+    // Its log is all but full: it will be put aside.
+    let log = fs::File::options().append(true).open(host.state("audit.log")).unwrap();
+    log.set_len(units::limits::AUDIT_BYTES_MAX - 1).unwrap();
     let trace = host.quell.folder().join("trace");
     let socket = format!("--listen={}", host.socket().display());
     let activate = ["systemd-socket-activate", "--seqpacket", "--fdname=keeper", "-ENOTIFY_SOCKET", &socket];
@@ -75,11 +108,12 @@ fn few_calls_are_made_no_program_is_started_and_ready_comes_after_the_profile() 
         ["strace", "-D", "-f", "-qq", "-s", "64", "-e", "signal=none", "-o", trace.to_str().unwrap()];
     let mut keeper = host.keeper().under(activate.iter().chain(&strace).copied()).start();
     // The first connection starts it.
-    let mut client = until("somebody listens", || super::Client::connect(&host.socket()).ok());
+    let mut client = until("somebody listens", || Client::connect(&host.socket()).ok());
     assert!(matches!(client.ask(Order::Hello { version: Text::cut("0") }), Outcome::Done(_)));
     keeper.wait_told("READY=1");
     host.host.write(SWAPPINESS, super::ORIGINAL);
     for order in [
+        // Put back already, if the keeper noticed first.
         Order::Repair { knob: Text::cut("mem.swap") },
         Order::Reverify,
         Order::Fence { to: 1 },
@@ -90,6 +124,7 @@ fn few_calls_are_made_no_program_is_started_and_ready_comes_after_the_profile() 
     }
     keeper.signal(Signal::SIGHUP);
     keeper.wait_told("READY=1");
+    seldom(&host, &mut client);
     keeper.stop().succeeds();
     until("its end is traced", || fs::read_to_string(&trace).unwrap().contains("exit_group").then_some(()));
 
@@ -116,6 +151,10 @@ fn few_calls_are_made_no_program_is_started_and_ready_comes_after_the_profile() 
         assert!(!own.contains(forbidden), "{forbidden}");
     }
     assert!(!text.contains("AF_INET"), "no network");
+    assert!(
+        serving.contains("renameat") || serving.contains("renameat2") || serving.contains("rename"),
+        "{serving:?}"
+    );
     assert!(
         serving.len() > 10 && serving.len() <= CALLS_MAX,
         "{} distinct calls: {serving:?}",
