@@ -24,6 +24,7 @@ mod boot_line;
 mod boots;
 mod hold;
 mod isolation;
+mod knobs;
 mod numbers;
 mod timeline;
 mod units;

@@ -11,6 +11,7 @@ use crate::harness::{Dice, Guest, Kernel, Lab, Spec, figure};
 
 const COUNT: &str = include_str!("guest/count.py");
 const MOVE: &str = include_str!("guest/move.sh");
+const DISTURB: &str = include_str!("guest/disturb.py");
 const ECHO: &str = include_str!("guest/echo.py");
 
 /// What stands for the application: it spins on the CPU it is bound to, under the ordinary scheduler.
@@ -49,14 +50,19 @@ fn nothing_of_quell_reaches_an_isolated_cpu() {
         assert_eq!(steady["switches_by_quell"], 0, "{steady}");
         assert_eq!(steady["sent_by_quell"], 0, "{steady}");
 
-        // The counter sees quell where quell is: an agent that is told to measure the isolated CPUs does run there.
-        guest.run("mkdir -p /etc/quell/conf.d && printf '[measure]\\ncpus = \"2-3\"\\n' > /etc/quell/conf.d/there.toml");
-        // It takes no CPU on which somebody spins already.
-        guest.run("systemctl stop spinner@2 spinner@3 && systemctl restart quell-agent.service").succeeds();
-        guest.run("systemctl start spinner@2 spinner@3").succeeds();
+        // The counter sees quell where quell is: a thread in the agent's group that wakes up on one of these CPUs, and
+        // one that sends interrupts there from a housekeeping CPU.
+        guest.write("/root/disturb.py", DISTURB);
+        let (inside, outside) =
+            ("/sys/fs/cgroup/quell/quell-disturb", "/sys/fs/cgroup/system.slice/quell-agent.service");
+        let disturb = format!("python3 /root/disturb.py 2 0 {inside} {outside}");
+        guest.run(&format!("systemd-run --quiet --unit disturb {disturb}")).succeeds();
+        guest.wait_for("it disturbs", &format!("grep . {inside}/cgroup.procs"));
         let told = count(&guest, 5);
-        figure(&format!("{}: the same, told to probe there (negative control, 5 s): {told}", kernel.name()));
+        figure(&format!("{}: the same with a disturber (negative control, 5 s): {told}", kernel.name()));
         assert!(told["switches_by_quell"].as_u64().unwrap() > 0, "{told}");
+        assert!(told["sent_by_quell"].as_u64().unwrap() > 0, "{told}");
+        guest.run("systemctl kill --signal=KILL disturb");
     }
 }
 
@@ -125,7 +131,8 @@ fn moving_interrupts_loses_no_datagram() {
             "{}: {moved} moves of every interrupt, {sent} datagrams, each acknowledged",
             kernel.name()
         ));
-        assert_eq!(moved.split_whitespace().next(), Some(moves.to_string().as_str()), "{moved}");
+        let why = guest.text("cat /root/moved.why");
+        assert_eq!(moved.split_whitespace().next(), Some(moves.to_string().as_str()), "{moved}\n{why}");
     }
 }
 

@@ -38,6 +38,7 @@ const BROKEN: [&str; 3] = ["root=/dev/nowhere panic=5", "rdinit=/nowhere panic=5
 const AUDIT: &str = "/var/lib/quell/keeper/audit.log";
 
 const PROFILE: &str = "/etc/quell/host.toml";
+const OTHER: &str = "/etc/quell/other.toml";
 
 #[test]
 fn a_host_from_its_first_plan_to_its_last_roll_back() {
@@ -167,42 +168,43 @@ impl Host {
         self.say(&format!("keeper and agent killed: tuning as before, rings of the agent: {rings}"));
     }
 
-    /// An apply of another profile is cut off at a drawn moment; after the next boot the host is held to the old one
-    /// or the new one.
+    /// Applies of two profiles by turns are cut off at a drawn moment; after the next boot the host is held to one of
+    /// the two, whole.
     fn is_right_after_power_cuts_in_an_apply(&mut self, cuts: u32) {
-        for cut in 0..cuts {
-            let other =
-                profile(self.base(), "2-3", &format!("\"mem.swap\" = {{ swappiness = {} }}\n", 20 + cut));
-            self.guest.write("/etc/quell/other.toml", &other);
-            self.cut_in("quell tune apply --profile /etc/quell/other.toml");
-            self.is_held_to_one_of(&[PROFILE, "/etc/quell/other.toml"]);
-            self.guest.run(&format!("quell tune apply --profile {PROFILE}")).exits(0);
+        let other = profile(self.base(), "2-3", "\"mem.swap\" = { swappiness = 20 }\n");
+        self.guest.write(OTHER, &other);
+        for _ in 0..cuts {
+            self.cut_amid_applies();
+            self.is_held_to_one_of(&[PROFILE, OTHER]);
         }
-        self.say(&format!("{cuts} power cuts in an apply: right after each boot"));
+        self.guest.run(&format!("quell tune apply --profile {PROFILE}")).exits(0);
+        self.say(&format!("{cuts} power cuts amid applies: right after each boot"));
     }
 
-    /// The same for an apply that changes nothing but the boot line, to and fro.
+    /// The same for applies that change nothing but the boot line, to and fro.
     fn is_right_after_power_cuts_in_an_edit_of_the_boot_line(&mut self, cuts: u32) {
-        for cut in 0..cuts {
-            let other =
-                profile(self.base(), "2-3", &format!("\"iso.rcu\" = {{ patience_ms = {} }}\n", 1100 + cut));
-            self.guest.write("/etc/quell/other.toml", &other);
-            self.cut_in("quell tune apply --profile /etc/quell/other.toml");
-            self.is_held_to_one_of(&[PROFILE, "/etc/quell/other.toml"]);
-            let back = self.guest.run(&format!("quell tune apply --profile {PROFILE}"));
-            assert!(matches!(back.code, Some(0 | 8)), "{back}");
-            self.guest.reboot();
-            self.settles();
-            assert_eq!(open(&self.verified(PROFILE)), [""; 0]);
+        let other = profile(self.base(), "2-3", "\"iso.rcu\" = { patience_ms = 1100 }\n");
+        self.guest.write(OTHER, &other);
+        let mut interrupted = 0;
+        for _ in 0..cuts {
+            self.cut_amid_applies();
+            interrupted += u32::from(self.has_an_interrupted_edit());
+            self.is_held_to_one_of(&[PROFILE, OTHER]);
         }
-        self.say(&format!("{cuts} power cuts in an edit of the boot line: right after each boot"));
+        let back = self.guest.run(&format!("quell tune apply --profile {PROFILE}"));
+        assert!(matches!(back.code, Some(0 | 8)), "{back}");
+        self.guest.reboot();
+        self.settles();
+        self.guest.wait_for("the line stands", "quell tune boot --json | grep settled");
+        assert_eq!(open(&self.verified(PROFILE)), [""; 0]);
+        self.say(&format!("{cuts} power cuts amid edits of the boot line: right after each boot, {interrupted} told as interrupted"));
     }
 
     fn comes_back_from_broken_boot_lines(&mut self) {
         let good = self.guest.text("cat /proc/cmdline");
         for broken in BROKEN {
             let other = profile(self.base(), "2-3", "\"iso.rcu\" = { patience_ms = 1500 }\n");
-            self.guest.write("/etc/quell/other.toml", &other);
+            self.guest.write(OTHER, &other);
             self.guest.run("quell tune apply --profile /etc/quell/other.toml").exits(8);
             self.guest.run(&format!(
                 "cd /boot/grub/quell && line=$(grub-editenv trial.env list | sed -n 's/^quell_trial=//p') && \
@@ -227,16 +229,35 @@ impl Host {
         ));
     }
 
-    /// Starts `command`, cuts the power at a drawn moment of it, and boots.
-    fn cut_in(&mut self, command: &str) {
-        // Whatever a run takes here, moments from its start to a little after its end.
-        let wait_ms = self.dice.below(900);
-        self.guest
-            .run(&format!("sync; systemd-run --quiet --unit cut {command}; sleep 0.{wait_ms:03}"))
-            .succeeds();
+    /// Has the two profiles applied by turns without end, cuts the power at a drawn moment, and boots.
+    fn cut_amid_applies(&mut self) {
+        let turns = format!(
+            "while :; do for profile in {OTHER} {PROFILE}; do quell tune apply --profile $profile; echo $? >> /run/turns; done; done"
+        );
+        self.guest.run(&format!("sync; systemd-run --quiet --unit cut sh -c '{turns}'")).succeeds();
+        // Several are over, so that one is under way whenever it is cut, however fast the machine is.
+        self.guest.wait_for("some are over", "test $(wc -l < /run/turns) -ge 2");
+        let wait_ms = self.dice.below(1000);
+        let codes = self.guest.text(&format!("sleep 0.{wait_ms:03}; sort -u /run/turns | tr '\\n' ' '"));
+        assert!(codes.split(' ').all(|code| matches!(code, "" | "0" | "8")), "applies ended with {codes}");
         self.guest.power_cut();
         self.guest.start();
         self.settles();
+    }
+
+    /// Whether an edit was cut off. The machine has booted a whole line then, it is told, and the next step is a person's:
+    /// nobody else edits that line.
+    fn has_an_interrupted_edit(&self) -> bool {
+        let told = self.guest.run("quell tune drift --json");
+        if !told.stderr.contains("was interrupted") {
+            return false;
+        }
+        let drift = told.clone().exits(3).json("quell.drift/1");
+        let rows = drift["drifted"].as_array().unwrap();
+        assert!(rows.iter().all(|row| row["knob"] == "boot.line"), "{told}");
+        let again = self.guest.run(&format!("quell tune apply --profile {PROFILE}"));
+        assert!(matches!(again.code, Some(0 | 8)), "{again}");
+        true
     }
 
     fn is_held_to_one_of(&self, profiles: &[&str]) {
