@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Guest, Kernel, Lab, Output, Spec};
+use crate::harness::{Guest, Kernel, Lab, Output, Spec, figure};
 
 /// Everything isolation may change, a line each. Left out: this conversation's own processes, workers that come and go by
 /// themselves, the threads of interrupts, which follow these when they next fire, and khugepaged, which ends and starts
@@ -106,3 +106,41 @@ fn more_huge_pages_than_a_small_machine_has_are_refused() {
     assert_eq!(guest.text("cat /proc/sys/vm/nr_hugepages"), "0");
     assert_eq!(guest.text("dmesg | grep -ci 'out of memory' || true"), "0");
 }
+
+#[test]
+fn huge_pages_up_to_the_boundary_are_given_and_none_beyond() {
+    let Some(lab) = Lab::open_in_full() else { return };
+    let guest = lab.boot(&Spec::new(Kernel::Stock));
+    guest.install();
+    guest.wait_for("it is up", "systemctl is-system-running --wait || true");
+    let ask = |pages: u64| {
+        let text = format!("schema = \"quell.profile/1\"\n[knobs.\"mem.huge\".2M]\nnode0 = {pages}\n");
+        guest.write("/root/huge.toml", &text);
+        tune(&guest, "apply --profile /root/huge.toml")
+    };
+    // What is free is free, and stays so: nothing is left in caches that would be given back meanwhile.
+    guest.run("sync; echo 3 > /proc/sys/vm/drop_caches").succeeds();
+    let refused = ask(100_000).exits(REFUSED);
+    let most = refused.stderr.split("at most ").nth(1).and_then(|rest| rest.split(' ').next());
+    let most_mib: u64 = most.and_then(|mib| mib.parse().ok()).unwrap_or_else(|| panic!("{refused}"));
+    // The machine itself takes and gives a little between the two.
+    let pages = (most_mib - SLACK_MIB) / 2;
+    ask(pages).succeeds();
+    assert_eq!(guest.text("cat /proc/sys/vm/nr_hugepages"), pages.to_string());
+    let beyond = ask(pages + 2 * SLACK_MIB).exits(REFUSED);
+    assert!(beyond.stderr.contains("MiB of them stay free"), "{beyond}");
+    assert_eq!(guest.text("cat /proc/sys/vm/nr_hugepages"), pages.to_string(), "as it was");
+    figure(&format!(
+        "2048 MiB: {pages} huge pages of {most_mib} MiB given; free after it: {}",
+        guest.text("grep MemFree /proc/meminfo")
+    ));
+    tune(&guest, "rollback --to baseline").succeeds();
+    assert_eq!(guest.text("cat /proc/sys/vm/nr_hugepages"), "0");
+    assert_eq!(guest.text("dmesg | grep -ci 'out of memory' || true"), "0");
+}
+
+/// Exit code of what is refused.
+const REFUSED: i32 = 22;
+
+/// Memory that comes and goes on an idle machine, in MiB.
+const SLACK_MIB: u64 = 32;
