@@ -66,6 +66,19 @@ fn told(settled: &Settled) -> Entry {
         Settled::Kept { line, .. } => entry(Level::Notice, "kept", &line.arguments),
         Settled::Refused { line, judged } => entry(Level::Error, "refused by the kernel", &line.arguments)
             .text("reason", &reason(judged, Verdict::Refused)),
+        Settled::PassedOver { line, is_armed_again: true } => {
+            entry(Level::Warning, "passed over by another entry; the next boot tries it", &line.arguments)
+        }
+        Settled::PassedOver { line, .. } => entry(
+            Level::Error,
+            "passed over twice; not tried again (quell tune boot forget)",
+            &line.arguments,
+        ),
+        Settled::NotTaken { line } => entry(
+            Level::Error,
+            "left armed by GRUB: it cannot write its block, or was not asked (quell tune boot forget)",
+            &line.arguments,
+        ),
         Settled::Undecided { line, judged } => {
             entry(Level::Warning, "to be confirmed (quell tune boot confirm)", &line.arguments)
                 .text("reason", &reason(judged, Verdict::Unknown))

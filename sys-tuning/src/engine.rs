@@ -114,7 +114,8 @@ impl Engine {
     /// # Errors
     /// [`Error::Busy`], [`Error::Permission`], [`Error::State`] of the lock; [`Error::Host`].
     pub fn settle_boot(&self, confirm: Confirm) -> Result<Settled, Error> {
-        let is_trial = self.boot()?.is_some_and(|state| state.standing() == Standing::OnTrial);
+        let waits = [Standing::OnTrial, Standing::PassedOver, Standing::NotTaken];
+        let is_trial = self.boot()?.is_some_and(|state| waits.contains(&state.standing()));
         if !is_trial {
             return Ok(Settled::Nothing); // nothing to lock, and no state directory to make
         }

@@ -16,6 +16,10 @@ pub fn boot(boot: &BootDocument, style: &Style) -> String {
     let rest = match standing.as_str() {
         "armed" => "a line is armed: the next boot tries it once",
         "on-trial" => "this boot is a trial; the next one has the good line unless it is kept",
+        "not-taken" => {
+            "a line is armed, and GRUB did not take it: it cannot write, or was not asked (quell tune boot forget)"
+        }
+        "passed-over" => "an entry without it was booted in its place: a line waits to be tried",
         "came-back" => "a line was tried, and the machine came back with the good one",
         "refused" => "a line was tried, and not kept",
         _ if boot.reboot_required => "the line holds from the next boot on",

@@ -5,7 +5,7 @@
 //! somebody else's, written to. GRUB reads a journaled file system as it was before the journal is replayed, and may see an
 //! old file after a power cut; that is why the blocks are paired by the line's id, and nothing but an equal pair is tried.
 
-use host::boot::Cmdline;
+use host::boot::{Boot, Cmdline};
 use host::grub::Block;
 use host::{Error, Root, if_present};
 
@@ -42,6 +42,12 @@ pub struct State {
     pub armed: Option<String>,
     /// The id of the trial that GRUB tried last.
     pub tried: Option<String>,
+    /// Whether this system came up with the very boot that GRUB meant for that trial.
+    pub is_first_since: bool,
+    /// Boots that passed over the trial.
+    pub passed_over: u32,
+    /// Whether it was armed by an earlier boot than this one.
+    pub is_overdue: bool,
     /// The id of the line that was booted; `None` when it carried none of our arguments.
     pub booted: Option<String>,
 }
@@ -53,8 +59,12 @@ pub enum Standing {
     Settled,
     /// The next boot tries it.
     Armed,
+    /// This boot was to try it, and GRUB left it armed: it cannot write, or the machine did not boot by its menu.
+    NotTaken,
     /// This boot is the trial; nobody has judged it yet.
     OnTrial,
+    /// GRUB would have tried it, and an entry was booted that does not carry it: a recovery one, or another system's.
+    PassedOver,
     /// It was tried, and the machine came back with the good line.
     CameBack,
     /// It was tried, and judged not to be kept.
@@ -68,7 +78,9 @@ impl Standing {
         match self {
             Self::Settled => "settled",
             Self::Armed => "armed",
+            Self::NotTaken => "not-taken",
             Self::OnTrial => "on-trial",
+            Self::PassedOver => "passed-over",
             Self::CameBack => "came-back",
             Self::Refused => "refused",
         }
@@ -82,10 +94,12 @@ impl State {
         let Some(trial) = &self.trial else { return Standing::Settled };
         let is = |id: &Option<String>| id.as_deref() == Some(trial.id.as_str());
         match () {
+            () if is(&self.armed) && self.is_overdue => Standing::NotTaken,
             () if is(&self.armed) => Standing::Armed,
             () if !is(&self.tried) => Standing::Settled,
             () if trial.refused.is_some() => Standing::Refused,
             () if is(&self.booted) => Standing::OnTrial,
+            () if self.is_first_since => Standing::PassedOver,
             () => Standing::CameBack,
         }
     }
@@ -94,7 +108,10 @@ impl State {
     #[must_use]
     pub fn line(&self) -> &Stored {
         match (self.standing(), &self.trial) {
-            (Standing::Armed | Standing::OnTrial, Some(trial)) => trial,
+            (
+                Standing::Armed | Standing::NotTaken | Standing::PassedOver | Standing::OnTrial,
+                Some(trial),
+            ) => trial,
             _ => &self.good,
         }
     }
@@ -104,7 +121,7 @@ impl State {
     pub fn is_running(&self) -> bool {
         let line = self.line();
         match self.standing() {
-            Standing::Armed => false,
+            Standing::Armed | Standing::NotTaken | Standing::PassedOver => false,
             _ => self.booted.as_deref().unwrap_or_default() == line.id,
         }
     }
@@ -138,8 +155,22 @@ fn read(root: &Root, dir: &str) -> Result<State, Error> {
         trial: Some(stored(&trial, "quell_trial")).filter(|trial| !trial.id.is_empty()),
         armed: word(&armed, "quell_armed"),
         tried: word(&armed, "quell_tried"),
+        is_first_since: armed.value(AFTER) == Some("0"),
+        passed_over: armed.value(PASSED).and_then(|count| count.parse().ok()).unwrap_or(0),
+        is_overdue: armed.value(ARMED_IN).is_some_and(|boot| Some(boot) != this_boot(root).as_deref()),
         booted: booted(root)?,
     })
+}
+
+/// The boot in which a trial was armed.
+const ARMED_IN: &str = "quell_armed_in";
+/// Whether GRUB was there again since it tried a trial: 0, then 1.
+const AFTER: &str = "quell_after";
+/// How many boots passed the trial over.
+const PASSED: &str = "quell_passed";
+
+fn this_boot(root: &Root) -> Option<String> {
+    Boot::read(root).ok().map(|boot| boot.boot_id)
 }
 
 fn booted(root: &Root) -> Result<Option<String>, Error> {
@@ -175,7 +206,7 @@ pub(crate) fn write_line(root: &Root, dir: &str, to: &str) -> Result<(), Error> 
     }
     let id = line.id();
     put(root, &at(TRIAL), &[("quell_trial", &line.tried()), ("quell_trial_id", &id)])?;
-    arm(root, &at(ARMED), &id, "")
+    arm(root, &at(ARMED), &id, 0)
 }
 
 /// Makes the trial the good line.
@@ -201,11 +232,21 @@ pub(crate) fn forget(root: &Root, state: &State) -> Result<(), Error> {
 
 fn disarm(root: &Root, state: &State) -> Result<(), Error> {
     let is_blank = state.armed.is_none() && state.tried.is_none();
-    if is_blank { Ok(()) } else { arm(root, &format!("{}/{ARMED}", state.dir), "", "") }
+    if is_blank { Ok(()) } else { arm(root, &format!("{}/{ARMED}", state.dir), "", 0) }
 }
 
-fn arm(root: &Root, path: &str, id: &str, tried: &str) -> Result<(), Error> {
-    let bytes = rendered(root, path, &[("quell_armed", id), ("quell_tried", tried)])?;
+/// Has the next boot try it after all.
+pub(super) fn arm_again(root: &Root, state: &State, trial: &Stored) -> Result<(), Error> {
+    arm(root, &format!("{}/{ARMED}", state.dir), &trial.id, state.passed_over + 1)
+}
+
+fn arm(root: &Root, path: &str, id: &str, passed: u32) -> Result<(), Error> {
+    let (passed, boot) = (passed.to_string(), this_boot(root).unwrap_or_default());
+    let mut words = vec![("quell_armed", id), ("quell_tried", "")];
+    if !id.is_empty() {
+        words.extend([(AFTER, ""), (PASSED, &passed), (ARMED_IN, &boot)]);
+    }
+    let bytes = rendered(root, path, &words)?;
     root.overwrite(path, &bytes[..host::SECTOR_BYTES])
 }
 

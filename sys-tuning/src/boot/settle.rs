@@ -3,7 +3,7 @@
 use host::{Error, Root};
 
 use super::accept::{Judged, Verdict, judge_line};
-use super::environment::{self, Standing, Stored, promote, refuse};
+use super::environment::{self, Standing, State, Stored, arm_again, promote, refuse};
 
 /// What settling came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,18 @@ pub enum Settled {
         line: Stored,
         /// Each of its arguments.
         judged: Vec<Judged>,
+    },
+    /// An entry was booted that does not carry it; whether the next boot tries it.
+    PassedOver {
+        /// The line.
+        line: Stored,
+        /// Not after the second time: somebody does not want it.
+        is_armed_again: bool,
+    },
+    /// GRUB left it armed, and so it stays.
+    NotTaken {
+        /// The line.
+        line: Stored,
     },
     /// Of a part of it nothing can be seen: somebody has to say.
     Undecided {
@@ -48,9 +60,13 @@ const REASON_BYTES_MAX: usize = 160;
 /// Judges the trial of this boot, if it is one. The caller holds the engine's lock.
 pub(crate) fn settle(root: &Root, confirm: Confirm) -> Result<Settled, Error> {
     let Some(state) = environment::state(root)? else { return Ok(Settled::Nothing) };
-    let (Standing::OnTrial, Some(line)) = (state.standing(), state.trial.clone()) else {
-        return Ok(Settled::Nothing);
-    };
+    let Some(line) = state.trial.clone() else { return Ok(Settled::Nothing) };
+    match state.standing() {
+        Standing::OnTrial => {}
+        Standing::PassedOver => return pass_over(root, &state, line),
+        Standing::NotTaken => return Ok(Settled::NotTaken { line }),
+        _ => return Ok(Settled::Nothing),
+    }
     let judged = judge_line(root, &line.arguments);
     let refused: Vec<&Judged> = judged.iter().filter(|one| one.verdict == Verdict::Refused).collect();
     if !refused.is_empty() {
@@ -63,6 +79,18 @@ pub(crate) fn settle(root: &Root, confirm: Confirm) -> Result<Settled, Error> {
     }
     promote(root, &state, &line)?;
     Ok(Settled::Kept { line, judged })
+}
+
+/// Boots that may pass a trial over before it is given up.
+const PASSED_OVER_MAX: u32 = 2;
+
+fn pass_over(root: &Root, state: &State, line: Stored) -> Result<Settled, Error> {
+    let is_armed_again = state.passed_over + 1 < PASSED_OVER_MAX;
+    match is_armed_again {
+        true => arm_again(root, state, &line)?,
+        false => refuse(root, state, &line, "two boots passed it over")?,
+    }
+    Ok(Settled::PassedOver { line, is_armed_again })
 }
 
 /// Which arguments and why, in the characters that a block may hold.

@@ -61,9 +61,10 @@ impl Machine {
         let id = word(&armed, "quell_armed");
         let mut arguments = word(&self.block("good"), "quell_good");
         if !id.is_empty() && id == word(&trial, "quell_trial_id") {
-            let disarmed = Block::of(&[("quell_armed", ""), ("quell_tried", &id)]).render().unwrap();
-            self.put("/boot/grub/quell/armed.env", std::str::from_utf8(&disarmed).unwrap());
+            self.save(&armed, "", &id, "0");
             arguments = word(&trial, "quell_trial");
+        } else if armed.value("quell_after") == Some("0") {
+            self.save(&armed, &id, &word(&armed, "quell_tried"), "1");
         }
         self.put("/proc/cmdline", &format!("{BEFORE} {arguments}\n"));
         self.put("/proc/sys/kernel/random/boot_id", &format!("00000000-0000-4000-8000-{number:012}\n"));
@@ -86,6 +87,21 @@ impl Machine {
         let serves = value("rcu_nocbs=");
         self.put("/proc/17/comm", if serves.is_empty() { "kworker/0:1\n" } else { "rcuop/1\n" });
         arguments
+    }
+
+    /// GRUB writes these words of its block, and leaves the others as they are.
+    fn save(&self, armed: &Block, id: &str, tried: &str, after: &str) {
+        let others =
+            ["quell_passed", "quell_armed_in"].map(|name| (name, armed.value(name).unwrap_or_default()));
+        let ours = [("quell_armed", id), ("quell_tried", tried), ("quell_after", after)];
+        let bytes = Block::of(&[&ours[..], &others[..]].concat()).render().unwrap();
+        self.put("/boot/grub/quell/armed.env", std::str::from_utf8(&bytes).unwrap());
+    }
+
+    /// As [`Machine::reboot`], and somebody picks an entry that does not carry our line.
+    fn reboot_without(&self, number: u32) {
+        self.reboot(number);
+        self.put("/proc/cmdline", &format!("{BEFORE} single\n"));
     }
 
     fn standing(&self) -> (Standing, String) {
@@ -213,6 +229,47 @@ fn a_line_that_did_not_come_up_is_not_tried_again() {
     assert!(plan.skipped[0].reason.contains("came back with the one before"), "{:?}", plan.skipped);
     // Another line may.
     assert_eq!(apply(&engine, QUIET).len(), 1);
+}
+
+#[test]
+fn a_boot_that_passed_a_trial_over_has_not_used_it_up() {
+    let machine = machine();
+    let engine = machine.engine();
+    apply(&engine, SKEW);
+    machine.reboot_without(2);
+    assert_eq!(machine.standing(), (Standing::PassedOver, "skew_tick=1".to_owned()));
+    let settled = engine.settle_boot(Confirm::ByEvidence).unwrap();
+    assert!(matches!(settled, Settled::PassedOver { is_armed_again: true, .. }), "{settled:?}");
+    assert_eq!(machine.standing().0, Standing::Armed);
+    assert!(machine.reboot(3).starts_with("skew_tick=1"), "and the next boot tries it");
+    assert_eq!(machine.standing().0, Standing::OnTrial);
+    // Passed over twice, it is given up.
+    engine.rollback(&baseline()).unwrap();
+    apply(&engine, SKEW);
+    for (number, again) in [(4, true), (5, false)] {
+        machine.reboot_without(number);
+        let settled = engine.settle_boot(Confirm::ByEvidence).unwrap();
+        assert!(matches!(settled, Settled::PassedOver { is_armed_again, .. } if is_armed_again == again));
+    }
+    assert_eq!(machine.standing().0, Standing::Refused);
+    assert_eq!(machine.reboot(6), "", "the good line");
+    let plan = engine.plan(&Profile::parse("p", SKEW).unwrap()).unwrap();
+    assert!(plan.skipped[0].reason.contains("two boots passed it over"), "{:?}", plan.skipped);
+}
+
+#[test]
+fn a_trial_that_grub_left_armed_is_told() {
+    let machine = machine();
+    let engine = machine.engine();
+    apply(&engine, SKEW);
+    assert_eq!(machine.standing().0, Standing::Armed);
+    // GRUB cannot write: it boots the good line and leaves the block as it is.
+    machine.put("/proc/sys/kernel/random/boot_id", "00000000-0000-4000-8000-000000000002\n");
+    assert_eq!(machine.standing().0, Standing::NotTaken);
+    let settled = engine.settle_boot(Confirm::ByEvidence).unwrap();
+    assert!(matches!(settled, Settled::NotTaken { .. }), "{settled:?}");
+    assert!(engine.forget_boot_trial().unwrap());
+    assert_eq!(machine.standing().0, Standing::Settled);
 }
 
 #[test]

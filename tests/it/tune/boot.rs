@@ -121,12 +121,16 @@ fn the_blocks_are_what_grub_reads_and_writes() {
     let trial = listed(&dir.join("trial.env"));
     let id = trial.lines().find_map(|line| line.strip_prefix("quell_trial_id=")).unwrap();
     assert_eq!(trial, format!("quell_trial={QUIET_LINE} quell.boot={id} panic=10\nquell_trial_id={id}\n"));
-    assert_eq!(listed(&dir.join("armed.env")), format!("quell_armed={id}\nquell_tried=\n"));
+    let armed = listed(&dir.join("armed.env"));
+    assert!(
+        armed.starts_with(&format!("quell_armed={id}\nquell_tried=\nquell_after=\nquell_passed=0\n")),
+        "{armed}"
+    );
     for name in ["good.env", "trial.env", "armed.env"] {
         assert_eq!(fs::metadata(dir.join(name)).unwrap().len(), 1024, "{name}");
     }
     // What GRUB's program writes is read back by ours.
-    let set = ["set", "quell_armed=", &format!("quell_tried={id}")].map(str::to_owned);
+    let set = ["set", "quell_armed=", &format!("quell_tried={id}"), "quell_after=1"].map(str::to_owned);
     assert!(Command::new("grub-editenv").arg(dir.join("armed.env")).args(set).status().unwrap().success());
     let boot = tuned.run(["boot", "--json"]).exits(Exit::No).json("quell.boot/1");
     assert_eq!(boot["standing"], "came-back", "tried, and this boot is not it");
@@ -331,16 +335,17 @@ struct Disk {
 
 impl Disk {
     fn new(tuned: &Tuned) -> Self {
+        Self::with(tuned, "save_env --file $prefix/told.env quell_args\nexit\n")
+    }
+
+    /// With these entries behind the script.
+    fn with(tuned: &Tuned, entries: &str) -> Self {
         let disk = Self { folder: tempfile::tempdir().unwrap() };
         let grub = tuned.host.path().join("boot/grub");
         // Then it tells what it would boot: in a block, because it has no other way out.
         let told = grub.join("told.env");
         assert!(Command::new("grub-editenv").arg(&told).arg("create").status().unwrap().success());
-        fs::write(
-            grub.join("grub.cfg"),
-            format!("{}save_env --file $prefix/told.env quell_args\nexit\n", snippet()),
-        )
-        .unwrap();
+        fs::write(grub.join("grub.cfg"), format!("{}{entries}", snippet())).unwrap();
         fs::write(disk.at("device.map"), format!("(hd0) {}\n", disk.at("disk").display())).unwrap();
         fs::File::create(disk.at("disk")).unwrap().set_len(16 << 20).unwrap();
         let tree = tuned.host.path().join("boot");
@@ -366,8 +371,15 @@ impl Disk {
             .output()
             .unwrap();
         assert!(ran.status.success(), "{ran:?}");
-        let told = self.at("told.env");
-        let dump = format!("dump /grub/told.env {}", told.display());
+        let line = self.block("told.env");
+        line.trim_end().strip_prefix("quell_args=").unwrap_or_else(|| panic!("{line:?}")).to_owned()
+    }
+
+    /// A block of the disk, as GRUB lists it.
+    fn block(&self, name: &str) -> String {
+        let told = self.at(name);
+        let place = if name == "told.env" { "" } else { "quell/" };
+        let dump = format!("dump /grub/{place}{name} {}", told.display());
         assert!(
             Command::new("debugfs")
                 .args(["-R", &dump])
@@ -377,8 +389,7 @@ impl Disk {
                 .status
                 .success()
         );
-        let line = listed(&told);
-        line.trim_end().strip_prefix("quell_args=").unwrap_or_else(|| panic!("{line:?}")).to_owned()
+        listed(&told)
     }
 }
 
@@ -402,4 +413,50 @@ fn grub_itself_tries_a_line_once() {
     tuned.apply("'iso.skew' = { enabled = true }").exits(Exit::NeedsReboot);
     fs::write(blocks(&tuned).join("trial.env"), before).unwrap();
     assert_eq!(Disk::new(&tuned).boots(), "");
+}
+
+/// As update-grub writes it: what is not the plain entry stands in a submenu, and the recovery one has no line of ours.
+const ADVANCED: &str = "set timeout=0\nset default=\"Advanced>ENTRY\"\nsubmenu 'Advanced' --id Advanced {\n\
+    menuentry 'Debian' --id plain {\n\tsave_env --file $prefix/told.env quell_args\n\texit\n}\n\
+    menuentry 'Debian (recovery mode)' --id recovery {\n\tset quell_args=single\n\tsave_env --file $prefix/told.env quell_args\n\texit\n}\n}\n";
+
+#[test]
+fn grub_itself_passes_a_trial_over_for_a_recovery_entry() {
+    if !(require("grub-emu") && require("grub-editenv") && require("script")) {
+        return;
+    }
+    if !(require("mke2fs") && require("debugfs")) {
+        return;
+    }
+    let after = |entry: &str| {
+        let tuned = bootable();
+        tuned.apply(QUIET).exits(Exit::NeedsReboot);
+        let disk = Disk::with(&tuned, &ADVANCED.replace("ENTRY", entry));
+        let booted = disk.boots();
+        (booted, disk.block("armed.env"))
+    };
+    let (booted, armed) = after("plain");
+    assert!(booted.starts_with(QUIET_LINE), "through the submenu it is tried as well: {booted}");
+    assert!(armed.contains("quell_after=0\n"), "{armed}");
+    let (booted, armed) = after("recovery");
+    assert_eq!(booted, "single");
+    // The system that comes up finds that GRUB has not been there since: this very boot passed it over.
+    assert!(armed.contains("quell_armed=\n") && armed.contains("quell_after=0\n"), "{armed}");
+}
+
+#[test]
+fn the_script_tells_the_boot_after_a_trial_from_the_trial() {
+    if !require("grub-editenv") || !require("bash") {
+        return;
+    }
+    let tuned = bootable();
+    tuned.apply(QUIET).exits(Exit::NeedsReboot);
+    let standing = || {
+        let boot = tuned.run(["boot", "--json"]).json("quell.boot/1");
+        boot["standing"].as_str().unwrap().to_owned()
+    };
+    boots(&tuned, "save");
+    assert_eq!(standing(), "passed-over", "the machine of this test came up without the line");
+    boots(&tuned, "save");
+    assert_eq!(standing(), "came-back", "GRUB was there again");
 }

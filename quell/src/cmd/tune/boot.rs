@@ -48,7 +48,7 @@ fn confirm(options: &Tune, engine: &Engine) -> Result<Exit, Failure> {
     match settled {
         Settled::Kept { .. } => Ok(exit),
         Settled::Refused { .. } => Ok(Exit::No),
-        Settled::Nothing => {
+        Settled::Nothing | Settled::PassedOver { .. } | Settled::NotTaken { .. } => {
             let problem = "this boot is no trial that waits to be confirmed; see `quell tune boot`";
             Err(Failure::new(Exit::No, problem))
         }
@@ -65,7 +65,11 @@ fn document(engine: &Engine) -> Result<(BootDocument, Exit), Error> {
         Standing::CameBack | Standing::Refused => Exit::No,
         _ if is_refused => Exit::No,
         _ if !state.is_running() => Exit::NeedsReboot,
-        Standing::Settled | Standing::Armed | Standing::OnTrial => Exit::Yes,
+        Standing::Settled
+        | Standing::Armed
+        | Standing::NotTaken
+        | Standing::PassedOver
+        | Standing::OnTrial => Exit::Yes,
     };
     Ok((of_state(&state, &judged), exit))
 }
