@@ -31,7 +31,8 @@ def main():
         with open(path, "w") as file:
             file.write(value)
     for _ in range(LOOKS):
-        told = {line["found"]: line for line in drifts(begin)}
+        # Of a limit with two forms: "ratio 33".
+        told = {line["found"].split()[-1]: line for line in drifts(begin)}
         if all(value in told for value in at):
             break
         time.sleep(PAUSE_S)
