@@ -176,7 +176,7 @@ impl Source for Watch {
         }
         self.passes = self.passes.saturating_add(1);
         let mut told = self.notices.as_mut().map(Notices::take).unwrap_or_default();
-        self.name_writers(&mut told, now, duty);
+        self.name_writers(&told, now, duty);
         self.next = self.sweep.at;
         match self.turn(&mut told, now, duty) {
             Ok(()) => (self.trouble, self.busy_since) = (None, None),
@@ -198,9 +198,9 @@ impl Source for Watch {
 
 impl Watch {
     /// Tells the drifts whose writer has been named since, and those for which it has been waited long enough.
-    fn name_writers(&mut self, told: &mut Told, now: Moment, duty: &mut Duty) {
+    fn name_writers(&mut self, told: &Told, now: Moment, duty: &mut Duty) {
         for mut untold in std::mem::take(&mut self.unnamed) {
-            untold.writer = told.writers.remove(&untold.line);
+            untold.writer = told.writers.get(&untold.line).cloned();
             match untold.writer.is_some() || untold.until <= now.monotonic {
                 true => untold.tell(now, duty),
                 false => self.unnamed.push(untold),
