@@ -94,8 +94,8 @@ impl Rings {
     /// Looks into every ring, and explains the stalls of this pass. `instant` is that pass's, `now` its time.
     pub fn look(&mut self, instant: &Instant, stalls: &mut Stalls, now: Nanos) {
         for new in self.incoming.try_iter() {
-            match self.cpus.iter_mut().find(|cpu| cpu.ring.cpu() == new.ring.cpu()) {
-                Some(dead) => *dead = new, // its CPU was off line since, which is seldom: it is closed here
+            match self.cpus.iter().position(|cpu| cpu.ring.cpu() == new.ring.cpu()) {
+                Some(dead) => self.cpus[dead] = new, // its CPU was off line since, which is seldom: it is closed here
                 None if self.cpus.len() < TRACE_CPUS_MAX => self.cpus.push(new),
                 None => {}
             }
