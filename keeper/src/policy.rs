@@ -260,8 +260,8 @@ mod tests {
         let policy = Policy::parse(
             "p",
             "profile = 'balanced'\nprofiles = ['balanced', 'observe']\nallow = ['repair', 'evacuate']\nrepair = true\n\
-             repair_except = ['mem.thp']\nmax_changes_per_hour = 5\nfight_rounds = 2\nsettle = '1s'\nboot_settle = '2s'\nagent_user = 'nobody'\n\
-             [hold]\nlatency_us = 10\n",
+             repair_except = ['mem.thp']\nmax_changes_per_hour = 5\nfight_rounds = 2\n\
+             settle = '1s'\nboot_settle = '2s'\nagent_user = 'nobody'\n[hold]\nlatency_us = 10\n",
         );
         let expected = Policy {
             profile: Some("balanced".into()),

@@ -68,6 +68,7 @@ impl Lock {
 
 fn busy(dir: &StateDir, mut file: File) -> Error {
     let mut text = String::new();
-    let _ = file.rewind().and_then(|()| file.take(PID_BYTES_MAX).read_to_string(&mut text)); // empty: the holder has not written yet
+    // Empty: the holder has not written yet.
+    let _ = file.rewind().and_then(|()| file.take(PID_BYTES_MAX).read_to_string(&mut text));
     Error::Busy { path: dir.display(NAME), pid: text.trim().parse().ok() }
 }

@@ -319,7 +319,7 @@ impl Holder {
         Ok(Some(Repairs { lines, took: monotonic_now() - began }))
     }
 
-    /// Writes the lines `which`; what came of each, and when. What cannot block goes first, so that nothing waits for what can.
+    /// Writes the lines `which`; what came of each, and when. What cannot block goes first: nothing waits for what can.
     fn write(&self, lock: &Arc<Lock>, which: &[usize]) -> BTreeMap<usize, (Done, Nanos)> {
         let mut order = which.to_vec();
         order.sort_by_key(|index| can_block(self.lines[*index].knob));

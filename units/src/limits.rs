@@ -178,8 +178,8 @@ pub const BLOCKS_MAX: u32 = 400;
 /// Attempts, a second apart, at undoing what was not confirmed while something stands in the way.
 pub const OVERDUE_ATTEMPTS: usize = 3600;
 
-/// Attempts at what could not be put back of it, with pauses that double up to [`OVERDUE_REST_PAUSE_MAX`]: five minutes. Each
-/// is a transaction of the journal.
+/// Attempts at what could not be put back of it, with pauses that double up to [`OVERDUE_REST_PAUSE_MAX`]: five minutes.
+/// Each is a transaction of the journal.
 pub const OVERDUE_REST_ATTEMPTS: usize = 10;
 
 /// The longest pause between two of them.

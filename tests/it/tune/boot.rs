@@ -418,7 +418,8 @@ fn grub_itself_tries_a_line_once() {
 /// As update-grub writes it: what is not the plain entry stands in a submenu, and the recovery one has no line of ours.
 const ADVANCED: &str = "set timeout=0\nset default=\"Advanced>ENTRY\"\nsubmenu 'Advanced' --id Advanced {\n\
     menuentry 'Debian' --id plain {\n\tsave_env --file $prefix/told.env quell_args\n\texit\n}\n\
-    menuentry 'Debian (recovery mode)' --id recovery {\n\tset quell_args=single\n\tsave_env --file $prefix/told.env quell_args\n\texit\n}\n}\n";
+    menuentry 'Debian (recovery mode)' --id recovery {\n\tset quell_args=single\n\t\
+    save_env --file $prefix/told.env quell_args\n\texit\n}\n}\n";
 
 #[test]
 fn grub_itself_passes_a_trial_over_for_a_recovery_entry() {
