@@ -204,6 +204,9 @@ fn bare(root: &Root, step: &Step) -> Result<(), host::Error> {
         Step::Affinity { tid, start_ticks, cpus } => {
             host::affinity::set_allowed(root, *tid, *start_ticks, cpus)
         }
+        Step::Schedule { tid, start_ticks, policy } => {
+            host::scheduling::set_schedule(root, *tid, *start_ticks, *policy)
+        }
         Step::BootLine { .. } => unreachable!("the profile that is timed has no boot argument"),
     }
 }
@@ -212,7 +215,9 @@ fn bare(root: &Root, step: &Step) -> Result<(), host::Error> {
 fn path(step: &Step) -> &str {
     match step {
         Step::Write { path, .. } | Step::MakeDir { path } | Step::RemoveDir { path } => path,
-        Step::Affinity { .. } => unreachable!("the profile that is timed moves no thread"),
+        Step::Affinity { .. } | Step::Schedule { .. } => {
+            unreachable!("the profile that is timed moves no thread")
+        }
         Step::BootLine { .. } => unreachable!("the profile that is timed has no boot argument"),
     }
 }

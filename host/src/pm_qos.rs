@@ -12,6 +12,7 @@ use std::num::NonZeroU32;
 use std::os::unix::fs::FileExt;
 use std::str::FromStr;
 
+use nix::fcntl::OFlag;
 use units::CpuId;
 
 use crate::error::Malformed;
@@ -78,6 +79,24 @@ pub fn resume_latency(root: &Root, cpu: CpuId) -> Result<ResumeLatency, Error> {
 /// The device of the request for every CPU.
 pub const GLOBAL: &str = "/dev/cpu_dma_latency";
 
+/// The limit in force for every CPU, in microseconds: the strictest of all requests; 2 000 000 000 where there is none.
+///
+/// # Errors
+/// [`Error::Absent`] on a kernel without CONFIG_CPU_IDLE; [`Error::Read`], also without rights: the device is root's.
+// Format: a signed number of four bytes, in the machine's order   (Documentation/power/pm_qos_interface.rst)
+pub fn global(root: &Root) -> Result<u32, Error> {
+    let file = File::from(root.open(GLOBAL, OFlag::O_RDONLY)?);
+    read_micros(&file, &root.display(GLOBAL))
+}
+
+fn read_micros(file: &File, path: &str) -> Result<u32, Error> {
+    let failed = |cause| Error::Read { path: path.to_owned(), cause };
+    let mut micros = [0; 4];
+    file.read_exact_at(&mut micros, 0).map_err(failed)?;
+    let negative = |_| failed(std::io::Error::other("a negative latency"));
+    u32::try_from(i32::from_ne_bytes(micros)).map_err(negative)
+}
+
 /// A request for every CPU, in force as long as this lives.
 #[derive(Debug)]
 pub struct GlobalLatency {
@@ -100,11 +119,7 @@ impl GlobalLatency {
     /// # Errors
     /// [`Error::Read`].
     pub fn in_force(&self) -> Result<u32, Error> {
-        let failed = |cause| Error::Read { path: self.path.clone(), cause };
-        let mut micros = [0; 4];
-        self.file.read_exact_at(&mut micros, 0).map_err(failed)?;
-        let negative = |_| failed(std::io::Error::other("a negative latency"));
-        u32::try_from(i32::from_ne_bytes(micros)).map_err(negative)
+        read_micros(&self.file, &self.path)
     }
 }
 
@@ -118,10 +133,12 @@ mod tests {
         let root = Root::at(dir.path());
         std::fs::create_dir(dir.path().join("dev")).unwrap();
         assert!(GlobalLatency::hold(&root, 10).unwrap_err().is_absent());
+        assert!(global(&root).unwrap_err().is_absent());
         File::create(dir.path().join("dev/cpu_dma_latency")).unwrap();
         let held = GlobalLatency::hold(&root, 10).unwrap();
         assert_eq!(held.in_force().unwrap(), 10);
         assert_eq!(held.in_force().unwrap(), 10, "read again from its beginning");
+        assert_eq!(global(&root).unwrap(), 10, "anybody may ask what is in force");
         assert_eq!(std::fs::read(dir.path().join("dev/cpu_dma_latency")).unwrap(), 10_i32.to_ne_bytes());
     }
 

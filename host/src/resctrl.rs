@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 use std::str::FromStr;
 
 use units::{CpuId, CpuSet};
@@ -282,6 +283,18 @@ pub fn last_status(root: &Root) -> Result<String, Error> {
     root.read_lossy(&format!("{DIR}/info/last_cmd_status")).map(|text| text.trim().replace('\n', "; "))
 }
 
+/// A refusal with what the kernel says about it beside the number.
+#[must_use]
+pub fn explained(root: &Root, error: Error) -> Error {
+    match (error, last_status(root)) {
+        (Error::Write { path, value, cause }, Ok(status)) if status != "ok" => {
+            let cause = io::Error::new(cause.kind(), format!("{cause}; the kernel says: {status}"));
+            Error::Write { path, value, cause }
+        }
+        (error, _) => error,
+    }
+}
+
 /// The number of the cache of level 3 that `cpu` uses; `None` where the kernel does not tell, as of a CPU that is off
 /// line.
 ///
@@ -385,6 +398,20 @@ mod tests {
         check_objection(Some(false), "510", Some("not next to each other"));
         check_objection(Some(true), "510", None);
         check_objection(None, "3c", Some("ways c of cache 1 are locked"));
+    }
+
+    #[test]
+    fn a_refusal_is_told_with_what_the_kernel_says_of_it() {
+        let tree = tree();
+        let refused = || Error::Write {
+            path: "/sys/fs/resctrl/quell/schemata".into(),
+            value: "L3:0=5".into(),
+            cause: io::Error::from_raw_os_error(libc::EINVAL),
+        };
+        assert!(!explained(&tree.root, refused()).to_string().contains("the kernel says"));
+        tree.put("/sys/fs/resctrl/info/last_cmd_status", "Mask 5 has non-consecutive 1-bits\n");
+        let told = explained(&tree.root, refused()).to_string();
+        assert!(told.ends_with("; the kernel says: Mask 5 has non-consecutive 1-bits"), "{told}");
     }
 
     #[test]

@@ -9,12 +9,13 @@
 use host::hugepages::{self, PageSize};
 use host::numa::NodeId;
 use host::tasks::Pid;
-use host::{Error, Root, affinity};
-use units::CpuSet;
+use host::threads::Policy;
+use host::{Error, Root, affinity, resctrl, scheduling};
+use units::{CpuId, CpuSet};
 
 use crate::boot::{self, Line};
 use crate::fence::Fence;
-use crate::registry::{Attribute, Home};
+use crate::registry::Attribute;
 
 /// One thing to set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +77,15 @@ pub(crate) enum Form {
         /// Whether it is one of the kernel's own, whose CPUs the kernel sets anew when partitions come and go.
         is_kernel: bool,
     },
+    /// How one of the kernel's threads is scheduled: "other", "fifo:11". Set by a system call; shown in a file.
+    Schedule {
+        /// Its number.
+        tid: Pid,
+        /// When it started: whoever has its number later is somebody else.
+        start_ticks: u64,
+    },
+    /// The ways of each cache of level 3 that a group may fill, as in "0=ff0;1=ff0"; a line among others of its file.
+    CacheWays,
     /// The threads that reach over a fence: never written, watched.
     Strays(Box<Fence>),
     /// The kernel's work queues whose own mask reaches beyond these CPUs: never written, watched.
@@ -87,7 +97,7 @@ pub(crate) enum Form {
     },
     /// A flag that is shown as `Y` or `N`; the canonical text is "1" or "0".
     YesNo,
-    /// A setting of the firmware: never written, inferred from what the kernel shows.
+    /// A setting of the firmware or of somebody else: never written, inferred from what the kernel shows.
     Inferred(&'static Attribute),
     /// quell's part of the kernel command line, in the blocks that the boot loader reads.
     BootLine {
@@ -118,6 +128,15 @@ pub(crate) enum Effect {
         /// The directory of the group.
         group: String,
     },
+    /// This list has the CPU for "1", and lacks it for "0".
+    Listed {
+        /// The list.
+        path: String,
+        /// The CPU.
+        cpu: CpuId,
+    },
+    /// This counter of an idle state's uses stays as it is for "1".
+    Unused(String),
     /// This boot was made with the line, and the kernel accepted it.
     Booted,
     /// As the attribute's row says.
@@ -196,6 +215,15 @@ pub enum Step {
         /// What it may use.
         cpus: Box<CpuSet>,
     },
+    /// Has one of the kernel's threads scheduled so: sched_setscheduler(2).
+    Schedule {
+        /// The thread.
+        tid: Pid,
+        /// When it started: its number may be somebody else's by now.
+        start_ticks: u64,
+        /// How.
+        policy: Policy,
+    },
     /// Has the boot loader try a line once, or forgets every line.
     BootLine {
         /// Where its blocks stand.
@@ -238,6 +266,13 @@ impl Cell {
                     Err(error) => Err(error),
                 };
             }
+            Form::Schedule { tid, start_ticks } => {
+                return match scheduling::schedule_of(root, *tid, *start_ticks) {
+                    Ok(schedule) => Ok(Reading::Value { text: schedule.to_string(), raw: Vec::new() }),
+                    Err(error) if error.is_absent() => Ok(Reading::Absent),
+                    Err(error) => Err(error),
+                };
+            }
             Form::Strays(fence) => {
                 return fence.strays(root).map(|text| Reading::Value { text, raw: Vec::new() });
             }
@@ -246,7 +281,7 @@ impl Cell {
                     .map(|text| Reading::Value { text, raw: Vec::new() });
             }
             Form::Inferred(attribute) => {
-                let Home::Firmware(infer) = attribute.home else { return Ok(Reading::Absent) };
+                let Some(infer) = attribute.home.infer() else { return Ok(Reading::Absent) };
                 let value = |text| Reading::Value { text, raw: Vec::new() };
                 return Ok(infer(root).map_or(Reading::Absent, value));
             }
@@ -306,9 +341,11 @@ impl Cell {
             Form::Word
             | Form::Choice
             | Form::Partition
+            | Form::Schedule { .. }
             | Form::Strays(_)
             | Form::QueuesBeyond { .. }
             | Form::Inferred(_) => Ok(shown.to_owned()),
+            Form::CacheWays => resctrl::masks(&raw.concat()).map(|masks| masks.to_string()),
             Form::YesNo => match shown {
                 "Y" => Ok("1".to_owned()),
                 "N" => Ok("0".to_owned()),
@@ -345,10 +382,15 @@ impl Cell {
     /// Whether what stands there is good enough for a profile that wants `want`: an interrupt that may only go to some of
     /// the wanted CPUs does not go to any other.
     pub fn satisfies(&self, now: &str, want: &str) -> bool {
+        if let Form::Inferred(attribute) = &self.form {
+            return attribute.home.suits(now, want);
+        }
         match (&self.effect, now.parse::<CpuSet>(), want.parse::<CpuSet>()) {
             (Effect::MovesInto(_), Ok(now), Ok(want)) => !now.is_empty() && now.is_subset(&want),
             // A thread that keeps itself to fewer CPUs is not on any other.
-            (_, Ok(now), Ok(want)) if self.is_affinity() => self.same(&now.difference(&want).to_string(), ""),
+            (_, Ok(now), Ok(want)) if matches!(self.form, Form::Affinity { .. }) => {
+                self.same(&now.difference(&want).to_string(), "")
+            }
             _ => self.same(now, want),
         }
     }
@@ -369,8 +411,8 @@ impl Cell {
     }
 
     /// Whether this is a thread's: threads end, and that is no trouble.
-    pub fn is_affinity(&self) -> bool {
-        matches!(self.form, Form::Affinity { .. })
+    pub fn is_thread(&self) -> bool {
+        matches!(self.form, Form::Affinity { .. } | Form::Schedule { .. })
     }
 
     /// What to do to get from one canonical value to another.
@@ -399,6 +441,9 @@ impl Cell {
                 }
                 vec![Step::Affinity { tid: *tid, start_ticks: *start_ticks, cpus: cpus.into() }]
             }
+            Form::Schedule { tid, start_ticks } => {
+                vec![Step::Schedule { tid: *tid, start_ticks: *start_ticks, policy: to.parse()? }]
+            }
             Form::Strays(_) | Form::QueuesBeyond { .. } | Form::Inferred(_) => Vec::new(),
             Form::BootLine { dir } => {
                 let line: Line = to.parse()?;
@@ -426,6 +471,7 @@ impl Cell {
                 cpus(to.parse()).map(|set| if set.is_empty() { "\n".to_owned() } else { set.to_string() })
             }
             Form::CpuMask { .. } => cpus(to.parse::<CpuSet>()).map(|set| set.mask()),
+            Form::CacheWays => to.parse::<resctrl::Masks>().map(|masks| format!("L3:{masks}\n")),
             Form::Switch(name) if to == ON => Ok(format!("+{name}")),
             Form::Switch(name) if to == OFF => Ok(format!("-{name}")),
             Form::Switch(_)
@@ -434,6 +480,7 @@ impl Cell {
             | Form::Directory
             | Form::Pair { .. }
             | Form::Affinity { .. }
+            | Form::Schedule { .. }
             | Form::Strays(_)
             | Form::QueuesBeyond { .. }
             | Form::BootLine { .. } => Err(format!("{to:?} is no value of it")),
@@ -588,6 +635,7 @@ mod tests {
             Step::MakeDir { path } => format!("mkdir {path}"),
             Step::RemoveDir { path } => format!("rmdir {path}"),
             Step::Affinity { tid, start_ticks, cpus } => format!("{tid}@{start_ticks}={cpus}"),
+            Step::Schedule { tid, start_ticks, policy } => format!("{tid}@{start_ticks}={policy}"),
             Step::BootLine { dir, line, .. } => format!("{dir}: {line}"),
         };
         let told = match cell.steps(from, to) {
@@ -629,6 +677,18 @@ mod tests {
         check(&partition, "member", "isolated invalid (Parent is not a partition root)", "/p=isolated");
         check(&thread(), "0-3", "0-1", "7@42=0-1");
         check(&thread(), "0-3", "", "error: a thread needs a CPU");
+        let schedule = Cell::plain("/s", Form::Schedule { tid: Pid(7), start_ticks: 42 });
+        check(&schedule, "other", "fifo:11", "7@42=fifo:11");
+        check(&schedule, "fifo:11", "other", "7@42=other");
+        check(
+            &schedule,
+            "other",
+            "rr:5",
+            "error: \"rr:5\" is no scheduling policy; use other, or fifo:1 to fifo:99",
+        );
+        let ways = Cell::plain("/c", Form::CacheWays);
+        check(&ways, "0=7ff;1=7ff", "0=ff0;1=7ff", "/c=L3:0=ff0;1=7ff\n");
+        check(&ways, "0=7ff", "0=x", "error: \"x\" is no mask of cache ways, as in 7ff");
         let switch = Cell::plain("/s", Form::Switch("cpuset"));
         check(&switch, "off", "on", "/s=+cpuset");
         check(&switch, "on", "off", "/s=-cpuset");

@@ -32,7 +32,7 @@ pub(crate) fn wish(scope: &Scope<'_>, wanted: &Wanted, draft: &mut Draft) {
             }
             Home::Switch(_) => {} // not there by itself
             Home::Each(files) => wish_each(scope, wanted, draft, (attribute, setting), files),
-            Home::Sysctl(_) | Home::File(_) | Home::Firmware(_) => {
+            Home::Sysctl(_) | Home::File(_) | Home::Firmware(_) | Home::Elsewhere(_) => {
                 if let Some(value) = value(scope, wanted, draft, attribute) {
                     draft.wish(scope, wanted, name, "", value);
                 }
@@ -101,6 +101,7 @@ fn is_of(identity: &str, cpus: &CpuSet) -> bool {
 pub(crate) fn locate(facts: &Facts, attribute: &'static Attribute, identity: &str) -> Option<Cell> {
     let path = match attribute.home {
         Home::Firmware(_) => return Some(Cell::plain("/firmware", Form::Inferred(attribute))),
+        Home::Elsewhere(_) => return Some(Cell::plain("/elsewhere", Form::Inferred(attribute))),
         Home::Each(files) if !facts.has_file(files, identity) => return None,
         home => home.path(identity)?,
     };

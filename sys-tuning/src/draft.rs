@@ -118,6 +118,11 @@ impl Draft {
         self.add(scope, wanted.knob, attribute, identity, None);
     }
 
+    /// The same of another knob's cell: what is one file has one name, whoever changes it.
+    pub fn remember_of(&mut self, scope: &Scope<'_>, knob: &'static Knob, attribute: &str, identity: &str) {
+        self.add(scope, knob, attribute, identity, None);
+    }
+
     fn add(
         &mut self,
         scope: &Scope<'_>,

@@ -2,7 +2,7 @@
 
 use host::rt::{self, Throttling};
 use host::{Error, Root, if_present};
-use units::{CpuSet, Nanos, ParseError};
+use units::{CpuId, CpuSet, Nanos, ParseError};
 
 use crate::boot::{self, Verdict};
 use crate::cell::{Cell, Effect};
@@ -30,6 +30,8 @@ pub(crate) fn look(root: &Root, cell: &Cell, want: &str, have: &str) -> Sight {
         Effect::RealtimeGuards => realtime_guards(root),
         Effect::Unbalanced { .. } if want != "0" => return ok(Some(have.to_owned())),
         Effect::Unbalanced { tree, group } => unbalanced(root, tree, group, have),
+        Effect::Listed { path, cpu } => cpus(root, path, list).map(|cpus| in_list(&cpus, *cpu, want)),
+        Effect::Unused(usage) => entered(root, usage),
         Effect::Declared { attribute, identity } => declared::look(root, attribute, identity, want, have),
     };
     seen.unwrap_or_else(|error| Sight {
@@ -113,6 +115,24 @@ fn realtime_guards(root: &Root) -> Result<Sight, Error> {
         None => format!("fair server on CPU {served}"),
     };
     Ok(ok(Some(format!("{throttled}, {fair}"))))
+}
+
+/// A CPU is on line when the kernel's list has it.
+fn in_list(cpus: &CpuSet, cpu: CpuId, want: &str) -> Sight {
+    let has = cpus.contains(cpu);
+    let effective = Some(u8::from(has).to_string());
+    match has == (want == "1") {
+        true => ok(effective),
+        false => {
+            let reason = format!("written, and the kernel's list has CPU {cpus}");
+            Sight { effective, status: Status::Failed, reason }
+        }
+    }
+}
+
+/// How often an idle state was entered; whether that stands still is for whoever looks twice.
+fn entered(root: &Root, usage: &str) -> Result<Sight, Error> {
+    Ok(ok(Some(format!("entered {} times since boot", root.read(usage)?.trim()))))
 }
 
 fn unbalanced(root: &Root, tree: &str, group: &str, have: &str) -> Result<Sight, Error> {

@@ -3,6 +3,9 @@
 //! Planning is a pure function of these facts, of what the cells hold, and of the profile. A part of the machine that the
 //! kernel does not show is `None` or empty; only a part that is there and cannot be understood is an error.
 
+mod caches;
+mod power;
+
 use std::collections::BTreeMap;
 
 use host::affinity::{self, Reaching};
@@ -12,12 +15,16 @@ use host::cpus::{self, Cpus};
 use host::hugepages::{self, PageSize, Pool};
 use host::irqs::{self, Line};
 use host::numa::{self, Node, NodeId};
+use host::scheduling::{self, KernelThread};
 use host::workqueues::{self, Queue};
 use host::{Error, Root, if_present, rt};
 use units::{CpuId, CpuSet, Nanos};
 
 use crate::boot::BootFacts;
 use crate::registry::{Knob, Topic, pattern};
+
+pub(crate) use caches::CacheFacts;
+pub(crate) use power::{IdleFacts, KernelFacts, PowerFacts};
 
 /// What was read.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +41,12 @@ pub(crate) struct Facts {
     /// CPUs that cgroup partitions keep out of everybody else's scheduling; `None` on kernels that do not tell.
     pub partitioned: Option<CpuSet>,
     pub scaling: Option<Scaling>,
+    pub power: PowerFacts,
+    pub idle: IdleFacts,
+    pub kernel: KernelFacts,
+    pub caches: Option<CacheFacts>,
+    /// The kernel's threads of a CPU or of an interrupt.
+    pub kernel_threads: Vec<KernelThread>,
     /// The period that real-time throttling counts in.
     pub rt_period_us: Option<i64>,
     /// The CPUs on which the fair server is seen to leave ordinary threads a share.
@@ -108,6 +121,24 @@ impl Facts {
         }
         if wants(Topic::Cpufreq) {
             facts.scaling = problems.note(Topic::Cpufreq, cpufreq::scaling(root).map(Some));
+        }
+        if wants(Topic::Power) {
+            facts.power = problems.note(Topic::Power, PowerFacts::read(root, facts.cpus.as_ref()));
+        }
+        if wants(Topic::Idle) {
+            facts.idle = problems.note(Topic::Idle, IdleFacts::read(root, facts.cpus.as_ref()));
+        }
+        if wants(Topic::Kernel) {
+            facts.kernel = problems.note(Topic::Kernel, KernelFacts::read(root));
+        }
+        if wants(Topic::Caches) {
+            facts.caches =
+                problems.note(Topic::Caches, CacheFacts::read(root, facts.cpus.as_ref()).map(Some));
+        }
+        if wants(Topic::KernelThreads) {
+            let of_something = |name: &str| name.contains('/');
+            let threads = if_present(scheduling::kernel_threads(root, of_something));
+            facts.kernel_threads = problems.note(Topic::KernelThreads, threads).unwrap_or_default();
         }
         if wants(Topic::Nodes) {
             facts.nodes = problems.note(Topic::Nodes, nodes(root));

@@ -5,6 +5,7 @@
 //! can be tried on a tree of another machine. Left out on purpose: effects (an interrupt's effective CPUs stay as they
 //! were captured, so such a change stays `pending`), clamping, refusals, and files that appear in a new control group.
 
+use host::threads::Policy;
 use host::{Error, Root, choice};
 
 use crate::cell::{Cell, Form, Step};
@@ -23,6 +24,10 @@ pub(crate) fn write(root: &Root, cell: &Cell, to: &str, restored: Option<&[Strin
             Step::Affinity { cpus, .. } => {
                 let status = with_cpus(&root.read_lossy(&cell.path)?, &cpus.to_string());
                 root.write(&cell.path, &status)?;
+            }
+            Step::Schedule { policy, .. } => {
+                let path = cell.path.clone();
+                root.write(&path, &with_policy(&root.read_lossy(&path)?, policy))?;
             }
             // Its blocks are plain files everywhere: the writer takes care of them.
             Step::BootLine { .. } => {}
@@ -46,6 +51,7 @@ fn shown(root: &Root, cell: &Cell, path: &str, text: &str) -> Result<Vec<(String
         Form::Pair { bytes } if path == bytes => vec![line(path, text), line(&cell.path, "0")],
         Form::Pair { bytes } => vec![line(path, text), line(bytes, "0")],
         Form::CpuMask { requested: Some(requested), .. } => vec![line(requested, text), line(path, text)],
+        Form::CacheWays => vec![line(path, &with_ways(&root.read(path)?, text))],
         Form::Switch(word) => vec![line(path, &switched(&root.read(path)?, word, text.starts_with('+')))],
         _ => vec![line(path, text)],
     })
@@ -69,6 +75,39 @@ fn with_cpus(status: &str, cpus: &str) -> String {
         _ => line.to_owned(),
     };
     status.split_inclusive('\n').map(line).collect()
+}
+
+/// A thread's line with another policy and priority: fields 40 and 41 of proc_pid_stat(5), and 18, which follows from them.
+fn with_policy(stat: &str, policy: Policy) -> String {
+    let (class, priority) = match policy {
+        Policy::Other => (0, 0),
+        Policy::Fifo(priority) => (1, i64::from(priority)),
+    };
+    let Some((name, fields)) = stat.rsplit_once(") ") else { return stat.to_owned() };
+    let field = |(index, field): (usize, &str)| match index + 3 {
+        // The nice value stays: an ordinary thread's is 20 above it here.
+        18 if class == 1 => (-1 - priority).to_string(),
+        18 => fields
+            .split(' ')
+            .nth(16)
+            .and_then(|nice| nice.parse::<i64>().ok())
+            .map_or(20, |n| n + 20)
+            .to_string(),
+        40 => priority.to_string(),
+        41 => class.to_string(),
+        _ => field.to_owned(),
+    };
+    let fields: Vec<String> = fields.split(' ').enumerate().map(field).collect();
+    format!("{name}) {}", fields.join(" "))
+}
+
+/// A group's masks with another line of level 3; the others stay as they were captured.
+fn with_ways(schemata: &str, line: &str) -> String {
+    let other = |shown: &str| match shown.trim_start().starts_with("L3:") {
+        true => format!("    {}", line.trim_end()),
+        false => shown.to_owned(),
+    };
+    schemata.lines().map(other).collect::<Vec<_>>().join("\n")
 }
 
 fn malformed(root: &Root, cell: &Cell, problem: String) -> Error {

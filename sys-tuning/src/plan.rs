@@ -199,7 +199,7 @@ fn judge(seen: &Seen, ledger: &Ledger, plan: &Plan, is_fixture: bool) -> Judgeme
         Reading::Value { text, .. } if wish.cell.is_reported() => {
             return match wish.cell.satisfies(text, to) {
                 true => Judgement::Met,
-                false => Judgement::Skip(Status::NotApplicable, reported(text, to)),
+                false => Judgement::Skip(Status::NotApplicable, reported(&wish.cell, text, to)),
             };
         }
         Reading::Value { text, .. } if wish.cell.satisfies(text, to) => {
@@ -236,11 +236,10 @@ fn absent(absence: Absence) -> Judgement {
     Judgement::Skip(status, reason)
 }
 
-/// What only the firmware's set-up changes, in words.
-pub(crate) fn reported(inferred: &str, expected: &str) -> String {
-    format!(
-        "expected {expected}, inferred {inferred}: reported only, it is set by hand in the firmware's set-up"
-    )
+/// What is only reported, in words.
+pub(crate) fn reported(cell: &Cell, shown: &str, expected: &str) -> String {
+    let remedy = if let Form::Inferred(attribute) = cell.form { attribute.home.remedy() } else { "" };
+    format!("expected {expected}, inferred {shown}: reported only, {remedy}")
 }
 
 fn change(seen: &Seen, ledger: &Ledger, from: &str, to: &str) -> Judgement {

@@ -19,7 +19,7 @@ use crate::knobs;
 use crate::profile::Wanted;
 use crate::status::Status;
 
-pub use attribute::{Attribute, Flat, Home, Infer, Kind, Meaning, Shape, Sign};
+pub use attribute::{Attribute, Elsewhere, Flat, Home, Infer, Kind, Meaning, Shape, Sign};
 
 /// One thing to tune: its attributes, its source, what a change of it costs, and how it is undone.
 pub struct Knob {
@@ -89,6 +89,10 @@ pub(crate) const FIRMWARE: Knob = Knob {
     undo: "there is nothing to undo: it is only reported",
     ..PLAIN
 };
+
+/// What somebody else holds: reported, never written.
+pub(crate) const REPORTED: Knob =
+    Knob { when: When::Elsewhere, undo: "there is nothing to undo: it is only reported", ..PLAIN };
 
 impl Knob {
     /// The attribute of this name, of those that profiles set.
@@ -215,6 +219,8 @@ words!(
         Boot = "boot",
         /// In the firmware's set-up, by hand.
         Firmware = "firmware",
+        /// Never by quell: a service or a process holds it, and it is only reported.
+        Elsewhere = "elsewhere",
     }
 );
 
@@ -271,6 +277,11 @@ pub(crate) enum Topic {
     Boot,
     FairServer,
     Files,
+    Power,
+    Idle,
+    KernelThreads,
+    Kernel,
+    Caches,
 }
 
 /// Every knob, in the order in which changes are made.
@@ -307,29 +318,54 @@ const ALL: &[&Knob] = &[
     // What runs on every CPU.
     &knobs::isolation::VMSTAT,
     &knobs::isolation::HUNG,
-    &knobs::isolation::fairserver::KNOB,
+    &knobs::isolation::RCUNORM,
+    &knobs::isolation::watchdog::KNOB,
+    // Throttling first: on a real-time kernel of 6.12 the fair server's runtime is otherwise refused with EBUSY.
     &knobs::isolation::rtthrottle::KNOB,
+    &knobs::isolation::fairserver::KNOB,
     &knobs::isolation::TIMERMIG,
     &knobs::isolation::wq::KNOB,
     // Interrupts.
     &knobs::interrupts::irq_default::KNOB,
     &knobs::interrupts::irq_aff::KNOB,
-    // Frequency and idle states.
-    &knobs::power::qos::KNOB,
+    // Frequency and idle states. The preference before the governor: under the performance governor the processor takes no
+    // other, so that it has to go first on the way back. Boost before the range, which boost changes.
+    &knobs::power::preference::KNOB,
     &knobs::power::governor::KNOB,
+    &knobs::power::boost::KNOB,
+    &knobs::power::range::KNOB,
+    &knobs::power::uncore::KNOB,
+    &knobs::power::platform::KNOB,
+    &knobs::power::qos::KNOB,
+    &knobs::power::idle::KNOB,
+    // Caches.
+    &knobs::memory::cache::KNOB,
+    // Threads of the kernel.
+    &knobs::isolation::priority::KTHREADS,
+    &knobs::isolation::priority::IRQ,
     // Threads, then CPUs.
     &knobs::isolation::tasks::KNOB,
     &knobs::isolation::kthreads::KNOB,
     &knobs::isolation::cpuset2::KNOB,
     &knobs::isolation::cpuset1::KNOB,
+    // CPUs that go, last: what was set on them is put back when they are there again.
+    &knobs::isolation::offline::SMT,
+    &knobs::isolation::offline::CPUS,
     // Reported only.
     &knobs::firmware::SETUP,
+    &knobs::power::DMA,
+    &knobs::isolation::services::STALLD,
     // On the boot line, in this order.
     &knobs::isolation::isolcpus::KNOB,
     &knobs::isolation::nohz::KNOB,
     &knobs::isolation::rcu::KNOB,
     &knobs::isolation::SKEW,
     &knobs::isolation::LOCKUP,
+    &knobs::isolation::THREADIRQS,
+    &knobs::isolation::preempt::KNOB,
+    &knobs::isolation::services::SYSTEMD,
+    &knobs::power::DRIVER,
+    &knobs::power::idleboot::KNOB,
     &knobs::memory::hugeboot::KNOB,
 ];
 

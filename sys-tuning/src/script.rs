@@ -1,5 +1,7 @@
 //! A plan as plain shell, for hosts where one wants to read it, or type it, first.
 
+use host::threads::Policy;
+
 use crate::cell::Step;
 use crate::plan::Plan;
 
@@ -30,6 +32,10 @@ fn line(step: &Step) -> String {
         Step::MakeDir { path } => format!("mkdir {}", quoted(path)),
         Step::RemoveDir { path } => format!("rmdir {}", quoted(path)),
         Step::Affinity { tid, cpus, .. } => format!("taskset -pc {cpus} {tid}"),
+        Step::Schedule { tid, policy: Policy::Other, .. } => format!("chrt --other --pid 0 {tid}"),
+        Step::Schedule { tid, policy: Policy::Fifo(priority), .. } => {
+            format!("chrt --fifo --pid {priority} {tid}")
+        }
         Step::BootLine { dir, line, .. } if line.is_empty() => format!(
             "grub-editenv {0}/armed.env set quell_armed= && grub-editenv {0}/good.env set quell_good= quell_good_id=",
             quoted(dir)

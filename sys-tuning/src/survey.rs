@@ -76,7 +76,7 @@ fn look(root: &Root, wish: Wish) -> Seen {
 
 /// Asks the system, not the kernel attribute: a file's rights and its file system's state.
 fn unwritable(root: &Root, cell: &Cell) -> Option<Errno> {
-    if cell.is_affinity() && root.is_system() {
+    if cell.is_thread() && root.is_system() {
         // A system call, not a file. Root is who has the capability for other people's threads, as far as can be told.
         return (!host::own::user().is_root()).then_some(Errno::EPERM);
     }

@@ -155,7 +155,7 @@ impl Engine {
             };
         }
         if wish.cell.is_reported() {
-            let reason = plan::reported(have, &want);
+            let reason = plan::reported(&wish.cell, have, &want);
             return Verifying { effective: Some(have.clone()), ..row.with(Status::Failed, reason) };
         }
         if let Some(reason) = ledger.refused.get(&target(wish)) {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use host::threads::{Policy, Role, monotonic_now, spawn};
-use host::{Error, Root, affinity, numa};
+use host::{Error, Root, affinity, numa, resctrl, scheduling};
 use units::limits::{BLOCKED_WRITES_MAX, KERNEL_WRITE_DEADLINE};
 use units::{CpuSet, Nanos};
 
@@ -304,7 +304,7 @@ impl Worker {
             Ok(reading) => reading,
             Err(error) => return Done::Unreadable(error),
         };
-        if job.cell.is_affinity() && before == Reading::Absent {
+        if job.cell.is_thread() && before == Reading::Absent {
             return Done::Gone;
         }
         if self.is_settled(job, &before) {
@@ -323,8 +323,8 @@ impl Worker {
         };
         let after = job.cell.read(&self.root);
         match (written, after) {
-            (Err(error), _) if job.cell.is_affinity() && error.is_absent() => Done::Gone,
-            (Ok(()), Ok(Reading::Absent)) if job.cell.is_affinity() => Done::Gone,
+            (Err(error), _) if job.cell.is_thread() && error.is_absent() => Done::Gone,
+            (Ok(()), Ok(Reading::Absent)) if job.cell.is_thread() => Done::Gone,
             (Err(error), after) => Done::Refused(error, after),
             (Ok(()), Err(error)) => Done::Unreadable(error),
             (Ok(()), Ok(after)) if job.cell.same(after.text(), &job.to) => Done::Wrote(after),
@@ -349,7 +349,11 @@ impl Worker {
             line: job.to.clone(),
             problem,
         })?;
-        steps.iter().try_for_each(|step| self.step(job.knob, step))
+        let written = steps.iter().try_for_each(|step| self.step(job.knob, step));
+        match job.cell.form {
+            Form::CacheWays => written.map_err(|error| resctrl::explained(&self.root, error)),
+            _ => written,
+        }
     }
 
     fn step(&self, knob: &str, step: &Step) -> Result<(), Error> {
@@ -359,6 +363,9 @@ impl Worker {
             Step::RemoveDir { path } => self.root.remove_dir(path),
             Step::Affinity { tid, start_ticks, cpus } => {
                 affinity::set_allowed(&self.root, *tid, *start_ticks, cpus)
+            }
+            Step::Schedule { tid, start_ticks, policy } => {
+                scheduling::set_schedule(&self.root, *tid, *start_ticks, *policy)
             }
             Step::BootLine { dir, .. } => {
                 Err(Error::Path { path: dir.clone(), problem: "a boot line is more than one write" })

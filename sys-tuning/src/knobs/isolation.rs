@@ -6,11 +6,18 @@ pub(crate) mod fairserver;
 pub(crate) mod isolcpus;
 pub(crate) mod kthreads;
 pub(crate) mod nohz;
+pub(crate) mod offline;
+pub(crate) mod preempt;
+pub(crate) mod priority;
 pub(crate) mod rcu;
 pub(crate) mod rtthrottle;
+pub(crate) mod services;
 pub(crate) mod tasks;
+pub(crate) mod watchdog;
 pub(crate) mod wq;
 
+use crate::declared;
+use crate::profile::Value;
 use crate::registry::{
     ARGUMENT, Absence, Attribute, Blast, Group, Home, Kind, Knob, Meaning, Needs, PLAIN, Sign,
 };
@@ -125,5 +132,63 @@ pub(crate) static LOCKUP: Knob = Knob {
     ],
     source: "nosoftlockup: TuneD network-latency, cluster-node-tuning-operator",
     effect: "kernel.soft_watchdog and kernel.watchdog, which the arguments set",
+    ..ARGUMENT
+};
+
+/// Whether grace periods of RCU interrupt every CPU to be shorter.
+///
+/// Forced to normal on real-time kernels. Both files take 1 at once, which contradicts itself. Source:
+/// Documentation/admin-guide/kernel-parameters.txt, rcupdate.rcu_normal; kernel/ksysfs.c.
+pub(crate) static RCUNORM: Knob = Knob {
+    id: "iso.rcunorm",
+    group: Group::Isolation,
+    doc: "an expedited grace period interrupts every CPU, the application's included, to end sooner",
+    attributes: &[
+        Attribute::at(
+            "normal",
+            Kind::Flag,
+            "whether grace periods that ask to be expedited are not",
+            Home::File("/sys/kernel/rcu_normal"),
+        ),
+        Attribute::at(
+            "expedited",
+            Kind::Flag,
+            "whether all grace periods are expedited",
+            Home::File("/sys/kernel/rcu_expedited"),
+        ),
+    ],
+    source: "normal: TuneD network-latency (rcu_normal_after_boot), cluster-node-tuning-operator",
+    absence: Absence::NotApplicable("this kernel does not let grace periods be chosen"),
+    effect: "RCU reads these variables at each grace period",
+    undo: "the original numbers are written",
+    wish: |scope, wanted, draft| {
+        let is_true =
+            |name: &str| wanted.setting(name).is_some_and(|setting| setting.value == Value::Flag(true));
+        if is_true("normal") && is_true("expedited") {
+            let reason =
+                "iso.rcunorm wants grace periods normal and expedited at once: normal wins".to_owned();
+            draft.contradiction("rcu-normal-and-expedited", reason);
+        }
+        declared::wish(scope, wanted, draft);
+    },
+    ..PLAIN
+};
+
+/// Interrupts in threads, from the start.
+///
+/// A real-time kernel has them always. Source: Documentation/admin-guide/kernel-parameters.txt, threadirqs.
+pub(crate) static THREADIRQS: Knob = Knob {
+    id: "irq.threadirqs",
+    group: Group::Interrupts,
+    doc: "an interrupt's work then runs in a thread that has a priority and waits for more urgent ones",
+    attributes: &[Attribute::at(
+        "enabled",
+        Kind::Flag,
+        "all interrupts that can be are handled in threads",
+        Home::Switch("threadirqs"),
+    )],
+    source: "Documentation/admin-guide/kernel-parameters.txt; priorities of such threads: rtctl (TuneD issue 30)",
+    effect: "the kernel shows none beside the threads irq/*, some of which there are without it; the boot log of the trial \
+             holds no refusal",
     ..ARGUMENT
 };

@@ -1,5 +1,6 @@
 //! Memory: what the kernel does to it behind the application's back.
 
+pub(crate) mod cache;
 pub(crate) mod dirty;
 pub(crate) mod huge;
 pub(crate) mod hugeboot;

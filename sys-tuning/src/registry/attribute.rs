@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use host::Root;
+use units::CpuSet;
 
 use super::{Absence, pattern};
 
@@ -76,6 +77,9 @@ impl Attribute {
                 number(value).is_some_and(|number| (min..=max).contains(&number))
             }
             (Home::Argument(_), Kind::Choice(words), Some(value)) => words.contains(&value),
+            (Home::Argument(_), Kind::Cpus, Some(value)) => {
+                value.parse::<CpuSet>().is_ok_and(|cpus| !cpus.is_empty() && cpus.to_string() == value)
+            }
             _ => false,
         }
     }
@@ -110,6 +114,19 @@ pub enum Home {
     Switch(&'static str),
     /// Nowhere: set by hand in the firmware's set-up, and inferred from what the kernel shows.
     Firmware(Infer),
+    /// Not quell's to write: it belongs to a service or a process, and the kernel shows what came of it.
+    Elsewhere(&'static Elsewhere),
+}
+
+/// What somebody else holds.
+#[derive(Debug)]
+pub struct Elsewhere {
+    /// What the kernel shows.
+    pub infer: Infer,
+    /// Whether that is as good as what is wanted.
+    pub suits: fn(shown: &str, wanted: &str) -> bool,
+    /// Whose it is, and what to do about it.
+    pub remedy: &'static str,
 }
 
 /// Reads what a firmware's setting must be; `None` where nothing shows it.
@@ -121,7 +138,37 @@ impl Home {
         match self {
             Self::Sysctl(name) => Some(Cow::Owned(format!("/proc/sys/{}", name.replace('.', "/")))),
             Self::File(path) | Self::Each(path) => Some(Cow::Borrowed(path)),
-            Self::Knob | Self::Chooser | Self::Argument(_) | Self::Switch(_) | Self::Firmware(_) => None,
+            Self::Knob
+            | Self::Chooser
+            | Self::Argument(_)
+            | Self::Switch(_)
+            | Self::Firmware(_)
+            | Self::Elsewhere(_) => None,
+        }
+    }
+
+    /// What is read of it, where it is only reported.
+    pub(crate) fn infer(self) -> Option<Infer> {
+        match self {
+            Self::Firmware(infer) => Some(infer),
+            Self::Elsewhere(other) => Some(other.infer),
+            _ => None,
+        }
+    }
+
+    /// Whether what is reported is as good as what is wanted.
+    pub(crate) fn suits(self, shown: &str, wanted: &str) -> bool {
+        match self {
+            Self::Elsewhere(other) => (other.suits)(shown, wanted),
+            _ => shown == wanted,
+        }
+    }
+
+    /// What to do about a value that is only reported.
+    pub(crate) fn remedy(self) -> &'static str {
+        match self {
+            Self::Elsewhere(other) => other.remedy,
+            _ => "it is set by hand in the firmware's set-up",
         }
     }
 

@@ -32,8 +32,9 @@ fn every_file_stands_in_a_known_tree() {
             assert!(TREES.iter().any(|tree| path.starts_with(tree)), "{}: {path}", knob.id);
             assert!(!path.contains("..") && !path.ends_with('/'), "{}: {path}", knob.id);
         }
-        // What only the firmware's set-up changes has no file, and everything else has one.
-        assert_eq!(knob.files().is_empty(), knob.when == When::Firmware, "{}", knob.id);
+        // What is only reported has no file, and everything else has one.
+        let is_reported = matches!(knob.when, When::Firmware | When::Elsewhere);
+        assert_eq!(knob.files().is_empty(), is_reported, "{}", knob.id);
     }
 }
 
@@ -76,12 +77,14 @@ fn homes_fit_what_stands_there() {
                         Kind::Choice(words) => words.iter().all(|word| attribute.takes(Some(word))),
                         Kind::Flag => attribute.takes(Some("1")) && !attribute.takes(Some("2")),
                         Kind::Integer { max, .. } => attribute.takes(Some(&max.to_string())),
+                        Kind::Cpus => attribute.takes(Some("0-1,3")) && !attribute.takes(Some("3,0-1")),
                         _ => false,
                     };
                     assert!(takes && !attribute.takes(None) && !attribute.takes(Some("x y")), "{name}");
                 }
                 Home::Switch(_) => assert!(attribute.kind == Kind::Flag && attribute.takes(None), "{name}"),
                 Home::Firmware(_) => assert_eq!(knob.when, When::Firmware, "{name}"),
+                Home::Elsewhere(other) => assert!(!other.remedy.is_empty(), "{name}"),
             }
             // What goes on a line or into a file as a word is one of plain characters.
             if let Kind::Choice(words) = attribute.kind {

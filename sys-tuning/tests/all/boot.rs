@@ -32,7 +32,7 @@ const QUIET_LINE: &str = "irqaffinity=0 isolcpus=managed_irq,domain,1 nohz_full=
 const SKEW: &str = "schema = 'quell.profile/1'\n[knobs]\n'iso.skew' = { enabled = true }\n";
 
 /// A machine whose boot quell has a part in.
-fn machine() -> Machine {
+pub fn machine() -> Machine {
     let machine = Machine::new();
     machine.put("/proc/self/mountinfo", TABLE);
     machine.put("/sys/dev/block/254:1/uevent", "DEVNAME=vda1\nDEVTYPE=partition\n");
@@ -55,7 +55,7 @@ impl Machine {
     }
 
     /// What GRUB's script does, and the kernel that then accepts everything it is told.
-    fn reboot(&self, number: u32) -> String {
+    pub fn reboot(&self, number: u32) -> String {
         let word = |block: &Block, name: &str| block.value(name).unwrap_or_default().to_owned();
         let (trial, armed) = (self.block("trial"), self.block("armed"));
         let id = word(&armed, "quell_armed");

@@ -419,6 +419,9 @@ fn kernel_time(steps: &[Step]) -> units::Nanos {
             Step::Affinity { tid, start_ticks, cpus } => {
                 host::affinity::set_allowed(&root, *tid, *start_ticks, cpus)
             }
+            Step::Schedule { tid, start_ticks, policy } => {
+                host::scheduling::set_schedule(&root, *tid, *start_ticks, *policy)
+            }
             Step::BootLine { .. } => panic!("no profile here has a boot argument"),
         };
         done.unwrap();
