@@ -27,6 +27,8 @@ pub(crate) struct Wish {
     pub cell: Cell,
     /// `None`: only remembered and restored, because the kernel changes it when a neighbour is written.
     pub to: Option<String>,
+    /// Whose writing changes it, where it is only remembered: its own knob's, or that of another.
+    pub cause: &'static str,
     pub reason: String,
 }
 
@@ -118,9 +120,20 @@ impl Draft {
         self.add(scope, wanted.knob, attribute, identity, None);
     }
 
-    /// The same of another knob's cell: what is one file has one name, whoever changes it.
-    pub fn remember_of(&mut self, scope: &Scope<'_>, knob: &'static Knob, attribute: &str, identity: &str) {
-        self.add(scope, knob, attribute, identity, None);
+    /// The same of a cell of the knob `of`, which writing `wanted`'s changes: one file has one name, whoever changes it.
+    pub fn remember_of(
+        &mut self,
+        scope: &Scope<'_>,
+        wanted: &Wanted,
+        of: &'static Knob,
+        attribute: &str,
+        identity: &str,
+    ) {
+        let before = self.wishes.len();
+        self.add(scope, of, attribute, identity, None);
+        if let Some(wish) = self.wishes.get_mut(before) {
+            wish.cause = wanted.knob.id;
+        }
     }
 
     fn add(
@@ -134,7 +147,8 @@ impl Draft {
         let (attribute, identity) = (attribute.to_owned(), identity.to_owned());
         match knob.cell(scope.facts, &attribute, &identity) {
             Some(cell) => {
-                self.wishes.push(Wish { knob, attribute, identity, cell, to, reason: knob.doc.to_owned() });
+                let (cause, reason) = (knob.id, knob.doc.to_owned());
+                self.wishes.push(Wish { knob, attribute, identity, cell, to, cause, reason });
             }
             None => self.skipped.push(Skipped {
                 knob: knob.id,

@@ -74,6 +74,8 @@ pub(crate) struct Planned {
     pub target: Target,
     pub cell: Cell,
     pub needs_rights: bool,
+    /// The knob whose writing changes it, where it is only remembered.
+    pub cause: &'static str,
 }
 
 impl Plan {
@@ -117,7 +119,7 @@ impl Plan {
             }
         }
         // A side effect matters only where its cause is written.
-        let is_caused = |planned: &Planned| plan.changes.iter().any(|change| change.knob == planned.knob);
+        let is_caused = |planned: &Planned| plan.changes.iter().any(|change| change.knob == planned.cause);
         side_effects.retain(is_caused);
         plan.side_effects = side_effects;
         plan.reboot_required = line_waits || plan.changes.iter().any(|change| change.when == When::Boot);
@@ -145,7 +147,7 @@ impl Plan {
     #[must_use]
     pub fn only(mut self, knobs: &[&str]) -> Self {
         self.changes.retain(|change| knobs.contains(&change.knob));
-        self.side_effects.retain(|planned| knobs.contains(&planned.knob));
+        self.side_effects.retain(|planned| knobs.contains(&planned.cause));
         self.skipped.retain(|skipped| knobs.contains(&skipped.knob));
         self.reboot_required = self.changes.iter().any(|change| change.when == When::Boot);
         self
@@ -272,6 +274,7 @@ fn change(seen: &Seen, ledger: &Ledger, from: &str, to: &str) -> Judgement {
 fn planned(seen: &Seen) -> Planned {
     Planned {
         knob: seen.wish.knob.id,
+        cause: seen.wish.cause,
         target: target(&seen.wish),
         cell: seen.wish.cell.clone(),
         needs_rights: seen.unwritable.is_some(),

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use host::Root;
-use host::threads::monotonic_now;
+use host::scheduling::{self, KernelThread, Schedule};
+use host::threads::{Policy, monotonic_now};
 use sys_tuning::{
     Agreement, Applied, ApplyOptions, Engine, Outcome, Profile, RollbackOptions, RollbackTo, RolledBack,
     Status, Step,
@@ -38,6 +39,10 @@ const TOUCHED: &[&str] = &[
     "/sys/devices/system/cpu/cpu0/power/pm_qos_resume_latency_us",
     "/sys/devices/system/cpu/cpu1/power/pm_qos_resume_latency_us",
     "/proc/irq/default_smp_affinity",
+    "/proc/sys/kernel/soft_watchdog",
+    "/proc/sys/kernel/watchdog_cpumask",
+    "/sys/kernel/rcu_normal",
+    "/sys/kernel/rcu_expedited",
     CONTROLLERS,
     GROUP,
     GROUP2,
@@ -341,6 +346,110 @@ fn a_partition_isolates_and_is_given_up_and_its_loss_is_seen() {
     assert_eq!((verified.agreement(), partition.status), (Agreement::No, Status::Drifted), "{partition:?}");
     assert!(partition.have.as_ref().unwrap().starts_with("isolated invalid"), "{partition:?}");
     println!("a partition of every CPU: {}", partition.reason);
+}
+
+/// Names and schedules of the kernel's threads of a CPU or an interrupt; put back by plain calls when dropped.
+struct Threads(Vec<KernelThread>);
+
+impl Threads {
+    fn now() -> Vec<KernelThread> {
+        scheduling::kernel_threads(&Root::system(), |name| {
+            name.starts_with("ksoftirqd/") || name.starts_with("irq/")
+        })
+        .unwrap()
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        for thread in &self.0 {
+            let Schedule::Policy(policy) = thread.schedule else { continue };
+            let _ = scheduling::set_schedule(&Root::system(), thread.tid, thread.start_ticks, policy);
+        }
+    }
+}
+
+#[test]
+fn the_kernels_own_threads_change_their_priority_and_get_it_back() {
+    let Some(bench) = Bench::new("the_kernels_own_threads") else { return };
+    let before = Threads(Threads::now());
+    let is_ordinary = |thread: &KernelThread| thread.schedule == Schedule::Policy(Policy::Other);
+    let softirqs = before.0.iter().find(|thread| thread.name == "ksoftirqd/0").is_some_and(is_ordinary);
+    if !suits("the_kernels_own_threads", "an ordinary ksoftirqd/0", softirqs) {
+        return;
+    }
+    let has_irqs = before.0.iter().any(|thread| thread.name.starts_with("irq/"));
+    let irqs = if has_irqs { "'irq.threaded' = { priority = 51 }\n" } else { "" };
+    let text = format!("[knobs]\n'iso.kprio' = {{ cpus = '0', ksoftirqd = 1 }}\n{irqs}");
+    let applied = bench.apply(&text);
+    assert_eq!(applied.result, Outcome::Done, "{applied:#?}");
+    for thread in Threads::now() {
+        let expected = match thread.name.as_str() {
+            "ksoftirqd/0" => "fifo:1",
+            name if name.starts_with("irq/") => "fifo:51",
+            _ => continue,
+        };
+        assert_eq!(thread.schedule.to_string(), expected, "{}", thread.name);
+    }
+    assert_eq!(bench.engine().verify(&profile(&text)).unwrap().agreement(), Agreement::Yes);
+    let back = bench.back();
+    assert_eq!(back.result, Outcome::Done, "{back:#?}");
+    assert_eq!(Threads::now(), before.0);
+    bench.assert_as_before();
+}
+
+#[test]
+fn grace_periods_and_watchdogs_of_this_kernel_there_and_back() {
+    let Some(bench) = Bench::new("grace_periods_and_watchdogs") else { return };
+    let has = |path: &str| Path::new(path).exists();
+    let both = has("/sys/kernel/rcu_normal") && has("/proc/sys/kernel/soft_watchdog");
+    if !suits("grace_periods_and_watchdogs", "a choice of grace periods and a watchdog", both) {
+        return;
+    }
+    let other = |path: &str| read(path) == "0";
+    let text = format!(
+        "[knobs]\n'iso.rcunorm' = {{ normal = {} }}\n'iso.watchdog' = {{ soft = {}, cpus = '0', hard = false }}",
+        other("/sys/kernel/rcu_normal"),
+        other("/proc/sys/kernel/soft_watchdog"),
+    );
+    let plan = bench.engine().plan(&profile(&text)).unwrap();
+    let counts = Root::system().is_writable("/proc/sys/kernel/nmi_watchdog").is_ok_and(|yes| yes);
+    let is_skipped =
+        plan.skipped.iter().any(|one| one.attribute == "hard" && one.status == Status::NotApplicable);
+    assert_ne!(counts, is_skipped, "without a counter the kernel refuses even the value it has");
+    let applied = bench.apply(&text);
+    assert_eq!(applied.result, Outcome::Done, "{applied:#?}");
+    assert_eq!(read("/proc/sys/kernel/watchdog_cpumask"), "0");
+    assert_eq!(bench.engine().verify(&profile(&text)).unwrap().agreement(), Agreement::Yes);
+    assert_eq!(bench.back().result, Outcome::Done);
+    bench.assert_as_before();
+}
+
+#[test]
+fn idle_states_of_this_kernel_are_forbidden_where_its_governor_listens() {
+    let Some(bench) = Bench::new("idle_states_of_this_kernel") else { return };
+    let root = Root::system();
+    let states = host::cpuidle::states(&root, units::CpuId(0)).unwrap().unwrap_or_default();
+    if !suits("idle_states_of_this_kernel", "idle states", !states.is_empty()) {
+        return;
+    }
+    let disabled = || {
+        host::cpuidle::states(&root, units::CpuId(0)).unwrap().unwrap().iter().map(|s| s.disabled).collect()
+    };
+    let before: Vec<bool> = disabled();
+    let text = "[knobs]\n'cpu.idle' = { cpus = '0', latency_us = 0 }";
+    let plan = bench.engine().plan(&profile(text)).unwrap();
+    if host::cpuidle::governor(&root).unwrap().as_deref() == Some("haltpoll") {
+        let [deaf] = plan.skipped.as_slice() else { panic!("{plan:#?}") };
+        assert!(deaf.status == Status::NotApplicable && deaf.reason.contains("haltpoll"), "{deaf:?}");
+        assert!(plan.changes.is_empty(), "{plan:#?}");
+    } else {
+        let applied = bench.apply(text);
+        assert_eq!(applied.result, Outcome::Done, "{applied:#?}");
+        assert_eq!(bench.back().result, Outcome::Done);
+    }
+    assert_eq!(disabled(), before);
+    bench.assert_as_before();
 }
 
 #[test]

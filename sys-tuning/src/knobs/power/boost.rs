@@ -55,8 +55,8 @@ fn wish(scope: &Scope<'_>, wanted: &Wanted, draft: &mut Draft) {
     }
     if is_switched(scope, draft) {
         for policy in policies(scope.facts).iter().filter(|policy| policy.range.is_some()) {
-            draft.remember_of(scope, &range::KNOB, "max_khz", &identity(policy));
-            draft.remember_of(scope, &range::KNOB, "min_khz", &identity(policy));
+            draft.remember_of(scope, wanted, &range::KNOB, "max_khz", &identity(policy));
+            draft.remember_of(scope, wanted, &range::KNOB, "min_khz", &identity(policy));
         }
     }
 }
