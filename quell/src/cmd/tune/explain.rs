@@ -77,6 +77,7 @@ fn home(home: Home) -> String {
         Home::Argument(parameter) => format!("the boot argument {parameter}="),
         Home::Switch(parameter) => format!("the boot argument {parameter}"),
         Home::Firmware(_) => "set by hand in the firmware's set-up, and inferred".to_owned(),
+        Home::Elsewhere(other) => format!("reported only: {}", other.remedy),
     }
 }
 
