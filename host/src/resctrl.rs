@@ -383,7 +383,7 @@ mod tests {
         match expected {
             None => assert_eq!(objection, None, "{mask}"),
             Some(part) => {
-                assert!(objection.as_ref().is_some_and(|told| told.contains(part)), "{objection:?}")
+                assert!(objection.as_ref().is_some_and(|told| told.contains(part)), "{objection:?}");
             }
         }
     }

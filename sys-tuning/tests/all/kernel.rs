@@ -529,7 +529,7 @@ fn kernel_time(steps: &[Step]) -> units::Nanos {
                 host::affinity::set_allowed(&root, *tid, *start_ticks, cpus)
             }
             Step::Schedule { tid, start_ticks, policy } => {
-                host::scheduling::set_schedule(&root, *tid, *start_ticks, *policy)
+                scheduling::set_schedule(&root, *tid, *start_ticks, *policy)
             }
             Step::BootLine { .. } => panic!("no profile here has a boot argument"),
         };

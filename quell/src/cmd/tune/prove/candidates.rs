@@ -73,6 +73,7 @@ fn refusal(knob: &Knob, accept_dangers: bool) -> Option<String> {
     match (knob.when, knob.blast) {
         (When::Boot, _) => Some("it takes hold with a boot, which no block is".to_owned()),
         (When::Firmware, _) => Some("it is set in the firmware, by hand".to_owned()),
+        (When::Elsewhere, _) => Some("somebody else holds it, and quell only reports it".to_owned()),
         (When::Runtime, blast @ (Blast::LinkReset | Blast::Memory)) if !accept_dangers => {
             Some(format!("each switch of it is a {blast}; --accept-dangers does it all the same"))
         }
