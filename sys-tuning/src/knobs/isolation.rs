@@ -187,7 +187,7 @@ pub(crate) static THREADIRQS: Knob = Knob {
         "all interrupts that can be are handled in threads",
         Home::Switch("threadirqs"),
     )],
-    source: "Documentation/admin-guide/kernel-parameters.txt; priorities of such threads: rtctl (TuneD issue 30)",
+    source: "Documentation/admin-guide/kernel-parameters.txt; priorities of such threads: rtctl",
     effect: "the kernel shows none beside the threads irq/*, some of which there are without it; the boot log of the trial \
              holds no refusal",
     ..ARGUMENT

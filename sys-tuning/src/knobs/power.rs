@@ -54,7 +54,8 @@ fn is_at_most(shown: &str, wanted: &str) -> bool {
 
 /// Which driver talks to the processor about frequencies.
 ///
-/// Source: Documentation/admin-guide/pm/intel_pstate.rst and amd-pstate.rst; Documentation/admin-guide/kernel-parameters.txt.
+/// Source: Documentation/admin-guide/pm/intel_pstate.rst and amd-pstate.rst;
+/// Documentation/admin-guide/kernel-parameters.txt.
 pub(crate) static DRIVER: Knob = Knob {
     id: "cpu.driver",
     group: Group::Power,

@@ -378,8 +378,8 @@ fn what_others_hold_is_reported_and_never_written() {
         "'cpu.dma' = { latency_us = 1 }",
         &[],
         &[
-            "cpu.dma latency_us: failed expected 1, inferred 2: reported only, a process holds it so that it can never be left \
-         behind: set hold.latency_us in /etc/quell/policy.toml and start quell-hold.service; for single CPUs there is \
+            "cpu.dma latency_us: failed expected 1, inferred 2: reported only, a process holds it so that it can never be \
+         left behind: set hold.latency_us in /etc/quell/policy.toml and start quell-hold.service; for single CPUs there is \
          cpu.qos",
         ],
     );
@@ -475,8 +475,8 @@ fn the_kernels_own_threads_get_other_priorities_and_their_own_back() {
         "'iso.kprio' = { cpus = '1', ksoftirqd = 50, rcuc = 1 }",
         &[
             "iso.kprio ksoftirqd: not-applicable this kernel has no thread ksoftirqd/* there; a real-time kernel has",
-            "danger iso.kprio: ksoftirqd at 50 is not below the threads of interrupts, which run at 50: put-off work would hold \
-         interrupts up",
+            "danger iso.kprio: ksoftirqd at 50 is not below the threads of interrupts, which run at 50: put-off work would \
+         hold interrupts up",
         ],
     );
 }

@@ -77,7 +77,8 @@ pub(crate) static CPUS: Knob = Knob {
     group: Group::Isolation,
     doc: "cores that nobody needs leave power and heat to the others, which then boost higher",
     attributes: &[Attribute::new("cpus", Kind::Cpus, "the CPUs to take off line")],
-    source: "unused cores: rigtorp.se; offlined: cluster-node-tuning-operator (a udev rule of the distribution may bring them back)",
+    source: "unused cores: rigtorp.se; offlined: cluster-node-tuning-operator (a udev rule of the distribution may bring \
+             them back)",
     blast: Blast::Stall,
     absence: Absence::NotApplicable("this CPU cannot be taken off line"),
     effect: "the kernel's list of CPUs on line lacks it",

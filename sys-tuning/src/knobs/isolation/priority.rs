@@ -79,7 +79,7 @@ pub(crate) static IRQ: Knob = Knob {
             "only of interrupts whose name holds this, as in eth0; all unless given",
         ),
     ],
-    source: "by network card: rtctl's table (TuneD issue 30); Documentation/core-api/real-time",
+    source: "by network card: rtctl's table; Documentation/core-api/real-time",
     needs: Needs::SysNice,
     absence: Absence::NotApplicable("it has ended"),
     effect: "the policy and priority that the scheduler has for the thread",
@@ -105,8 +105,8 @@ fn wish_kthreads(scope: &Scope<'_>, wanted: &Wanted, draft: &mut Draft) {
         let Some(priority) = wanted.integer(kind) else { continue };
         if priority >= OF_INTERRUPTS {
             let reason = format!(
-                "{kind} at {priority} is not below the threads of interrupts, which run at {OF_INTERRUPTS}: put-off work would \
-                 hold interrupts up"
+                "{kind} at {priority} is not below the threads of interrupts, which run at {OF_INTERRUPTS}: put-off work \
+                 would hold interrupts up"
             );
             draft.danger(KTHREADS.id, true, reason);
         }

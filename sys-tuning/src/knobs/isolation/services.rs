@@ -57,7 +57,7 @@ fn is_within(shown: &str, wanted: &str) -> bool {
 /// The daemon that lends starving threads a real-time policy.
 ///
 /// It turns real-time throttling off when it starts, and has frozen systems where it ran above the kernel's own threads.
-/// Source: stalld(8); performance-addon-operators 462, 522.
+/// Source: stalld(8); performance-addon-operators.
 pub(crate) static STALLD: Knob = Knob {
     id: "iso.stalld",
     group: Group::Isolation,

@@ -12,7 +12,8 @@ use crate::registry::{Absence, Attribute, Group, Home, Kind, Knob, PLAIN, Topic}
 use crate::status::Status;
 
 /// Why the kernel takes no value.
-pub(crate) const NO_COUNTER: &str = "the hard lock-up detector has no counter to run on, as in most virtual machines: nothing interrupts there";
+pub(crate) const NO_COUNTER: &str = "the hard lock-up detector has no counter to run on, as in most virtual machines: \
+     nothing interrupts there";
 
 pub(crate) static KNOB: Knob = Knob {
     id: "iso.watchdog",

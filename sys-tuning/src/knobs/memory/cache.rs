@@ -35,7 +35,8 @@ pub(crate) static KNOB: Knob = Knob {
     source: "most of the last-level cache to the application: rigtorp.se",
     absence: Absence::NotApplicable("the group is not there"),
     effect: "the group's masks and CPUs read as written; a refusal is told with info/last_cmd_status",
-    undo: "everybody else gets the ways back, then the group is removed if quell made it, else its masks and CPUs are written",
+    undo: "everybody else gets the ways back, then the group is removed if quell made it, else its masks and CPUs are \
+           written",
     paths: &[
         "/sys/fs/resctrl/{group}",
         "/sys/fs/resctrl/{group}/schemata",
@@ -185,7 +186,10 @@ fn choose(level: &Level3, cache: u32, count: u32) -> Result<Ways, String> {
     let undisturbed = run(free.without(level.shared_with_hardware), count);
     let ways = undisturbed.or_else(|| run(free, count));
     let ways = ways.ok_or_else(|| {
-        format!("cache {cache} has no {count} ways next to each other to give: it has {}, of which {taken} are taken", level.all)
+        format!(
+            "cache {cache} has no {count} ways next to each other to give: it has {}, of which {taken} are taken",
+            level.all
+        )
     })?;
     level.objection(cache, ways).map_or(Ok(ways), Err)
 }

@@ -1,12 +1,12 @@
 //! Frequencies above the sustained ones.
 //!
 //! Three interfaces, and each has its trap. Intel's switch is inverted, and while it forbids, the kernel lowers every
-//! policy's limits and may leave them so: they are remembered as those of `cpu.range` and put back. The switch of other drivers sets every policy's
-//! own switch with it; a policy's own is refused with EINVAL while the machine's is off. So on the way up the machine's
-//! goes first, on the way down last, and every policy's is remembered. Guides disagree on the value: boost is faster, and
-//! its end is a stall. Sources: Documentation/admin-guide/pm/intel_pstate.rst, no_turbo;
-//! Documentation/admin-guide/pm/cpufreq.rst, "The boost File in sysfs"; drivers/cpufreq/cpufreq.c,
-//! cpufreq_boost_trigger_state; TuneD issue 810.
+//! policy's limits and may leave them so: they are remembered as those of `cpu.range` and put back. The switch of other
+//! drivers sets every policy's own switch with it; a policy's own is refused with EINVAL while the machine's is off. So on
+//! the way up the machine's goes first, on the way down last, and a policy's that was off by itself is remembered. Guides
+//! disagree on the value: boost is faster, and its end is a stall. Sources: Documentation/admin-guide/pm/intel_pstate.rst,
+//! no_turbo; Documentation/admin-guide/pm/cpufreq.rst, "The boost File in sysfs"; drivers/cpufreq/cpufreq.c,
+//! cpufreq_boost_trigger_state.
 
 use host::cpufreq::{BOOST, Policy, Scaling};
 use host::pstate::NO_TURBO;
@@ -21,7 +21,8 @@ use crate::registry::{Absence, Attribute, Group, Kind, Knob, PLAIN, Topic};
 pub(crate) static KNOB: Knob = Knob {
     id: "cpu.boost",
     group: Group::Power,
-    doc: "boost frequencies are faster and depend on temperature and neighbours: work takes less time, and not always the same",
+    doc: "boost frequencies are faster and depend on temperature and neighbours: work takes less time, and not always the \
+          same",
     attributes: &[Attribute::new(
         "enabled",
         Kind::Flag,
@@ -30,8 +31,8 @@ pub(crate) static KNOB: Knob = Knob {
     source: "true with good cooling: rigtorp.se, TuneD 2.27, redno2; false: Solarflare user guide",
     absence: Absence::NotApplicable("no driver of this machine switches boost frequencies"),
     effect: "the switch, the machine's and each policy's; the frequency under load is for the probes to tell",
-    undo: "the original switches are written, the machine's before the policies' where it has to be on; then limits that the \
-           kernel lowered",
+    undo: "the original switches are written, the machine's before the policies' where it has to be on; then limits that \
+           the kernel lowered",
     paths: &[NO_TURBO, BOOST, "/sys/devices/system/cpu/cpufreq/policy{policy}/boost"],
     reads: &[Topic::Cpufreq, Topic::Power],
     wish,

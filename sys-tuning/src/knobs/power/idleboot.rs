@@ -39,7 +39,8 @@ pub(crate) static KNOB: Knob = Knob {
         )
         .seen(Sign::Told(driver)),
     ],
-    source: "processor.max_cstate=1 intel_idle.max_cstate=0, idle=poll: cluster-node-tuning-operator, redno2, Onload user guide",
+    source: "processor.max_cstate=1 intel_idle.max_cstate=0, idle=poll: cluster-node-tuning-operator, redno2, Onload user \
+             guide",
     effect: "the driver of idle states that runs, and its parameters",
     wish,
     ..ARGUMENT

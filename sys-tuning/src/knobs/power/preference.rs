@@ -17,8 +17,8 @@ use crate::registry::{Absence, Attribute, Group, Kind, Knob, PLAIN, Topic};
 use crate::status::Status;
 
 /// Why the kernel answers EBUSY.
-pub(crate) const UNDER_PERFORMANCE: &str = "under the performance governor the kernel takes no other preference than performance: ask for that, or for \
-                                            another governor (cpu.gov)";
+pub(crate) const UNDER_PERFORMANCE: &str = "under the performance governor the kernel takes no other preference than \
+     performance: ask for that, or for another governor (cpu.gov)";
 
 pub(crate) static KNOB: Knob = Knob {
     id: "cpu.epp",
