@@ -31,6 +31,12 @@ pub fn read(root: &Root, path: &str) -> Result<Choice, Error> {
     root.parse(path, parse)
 }
 
+/// The bracketed word of a selector's text, where it has one.
+#[must_use]
+pub fn current(text: &str) -> Option<&str> {
+    text.split_ascii_whitespace().find_map(|word| word.strip_prefix('[')?.strip_suffix(']'))
+}
+
 // Format: "always defer defer+madvise [madvise] never\n"   (Documentation/admin-guide/mm/transhuge.rst)
 fn parse(text: &str) -> Result<Choice, Malformed> {
     let bracketed = |word: &str| word.strip_prefix('[')?.strip_suffix(']').map(str::to_owned);

@@ -210,6 +210,18 @@ pub fn running_bound(root: &Root) -> Result<Vec<Occupant>, Error> {
     Ok(bound)
 }
 
+/// The first process that calls itself `name`, as far as the kernel keeps of it (15 bytes). A hint for a person: a process
+/// may call itself anything. Reads one file a process.
+///
+/// # Errors
+/// [`Error::Absent`] without `/proc`, [`Error::Read`].
+pub fn named(root: &Root, name: &str) -> Result<Option<Pid>, Error> {
+    let is_it = |pid: &Pid| {
+        root.read_lossy(&format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim_end_matches('\n') == name)
+    };
+    Ok(numbers(root, "/proc")?.into_iter().find(is_it))
+}
+
 /// Every runnable thread that is `wanted`.
 fn runnable(root: &Root, wanted: impl Fn(&Stat) -> bool) -> Result<Vec<Occupant>, Error> {
     let mut occupants = Vec::new();

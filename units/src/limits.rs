@@ -18,6 +18,12 @@ pub const KERNEL_FILE_BYTES_MAX: usize = 8 << 20;
 /// Bytes of one configuration or profile file; larger is a mistake, not a configuration.
 pub const CONFIG_BYTES_MAX: usize = 1 << 20;
 
+/// Files of one kind of configuration that are read, all its directories together; a distribution has tens.
+pub const CONF_FILES_MAX: usize = 1024;
+
+/// Bytes read of each; udev's largest rules have some 30 KiB.
+pub const CONF_FILE_BYTES_MAX: u64 = 256 << 10;
+
 /// Channels the agent keeps histograms for: every probe on 64 CPUs, and as many again.
 pub const CHANNELS_MAX: usize = 512;
 
