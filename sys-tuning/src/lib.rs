@@ -39,6 +39,7 @@ mod ledger;
 mod lock;
 mod plan;
 mod profile;
+mod provenance;
 mod record;
 mod repair;
 mod roles;

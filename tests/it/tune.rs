@@ -8,6 +8,7 @@ mod input;
 mod kernel;
 mod plan;
 mod prove;
+mod provenance;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;

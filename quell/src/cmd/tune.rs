@@ -97,7 +97,9 @@ fn rollback_to(to: Option<&str>) -> Result<RollbackTo, Failure> {
 }
 
 fn plan(options: &Tune, profile: &str, script: bool) -> Result<Exit, Failure> {
-    let plan = engine(options)?.plan(&Profile::load(profile)?)?;
+    let engine = engine(options)?;
+    let mut plan = engine.plan(&Profile::load(profile)?)?;
+    engine.name_rivals(&mut plan);
     if script {
         output::print(&script::of_plan(&plan))?;
     } else {
@@ -145,7 +147,9 @@ fn apply_profile(options: &Tune, profile: &str, apply: &ApplyOptions) -> Result<
 }
 
 fn verify(options: &Tune, profile: &str) -> Result<Exit, Failure> {
-    let verified = engine(options)?.verify(&Profile::load(profile)?)?;
+    let engine = engine(options)?;
+    let mut verified = engine.verify(&Profile::load(profile)?)?;
+    engine.name_owners(&mut verified);
     let document = verify_document(&verified);
     show(options, || document.to_json(), || text::verify(&document, &output::style()))?;
     for note in &verified.notes {
@@ -196,7 +200,9 @@ fn tell_rolled_back(
 }
 
 fn drift(options: &Tune) -> Result<Exit, Failure> {
-    let drift = engine(options)?.drift()?;
+    let engine = engine(options)?;
+    let mut drift = engine.drift()?;
+    engine.name_writers(&mut drift);
     let document = drift_document(&drift);
     show(options, || document.to_json(), || text::drift(&document, &output::style()))?;
     if let Some(id) = drift.interrupted {
