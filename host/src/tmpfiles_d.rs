@@ -58,7 +58,8 @@ pub fn deciding<'a>(writes: &'a [Write], path: &str) -> Option<&'a Write> {
     writes.iter().rfind(is_it)
 }
 
-// Format: "w /sys/kernel/mm/transparent_hugepage/enabled - - - - never"   (tmpfiles.d(5), "Type Path Mode User Group Age Argument")
+// Format: "w /sys/kernel/mm/transparent_hugepage/enabled - - - - never"
+// (tmpfiles.d(5): type, path, mode, user, group, age, argument)
 fn parse(line: &str) -> Option<(String, String)> {
     let (kind, rest) = word(line)?;
     if kind.trim_end_matches(['!', '-', '+', '=', '~', '^', '$', '?']) != "w" {

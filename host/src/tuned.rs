@@ -75,7 +75,7 @@ fn add(root: &Root, name: &str, left: &mut usize, settings: &mut Vec<Setting>) {
 }
 
 /// The profiles that a profile includes, and what it sets itself.
-// Format: "[main]\ninclude=latency-performance\n[sysctl]\nvm.swappiness=10\n[vm]\ntransparent_hugepages=never\n[sysfs]\n/sys/x=1"
+// Format: "[main]\ninclude=latency-performance\n[sysctl]\nvm.swappiness=10\n[vm]\ntransparent_hugepages=never\n"
 // (tuned.conf(5))
 fn parse(file: &str, text: &str) -> (Vec<String>, Vec<Setting>) {
     let (mut included, mut settings, mut section) = (Vec::new(), Vec::new(), String::new());

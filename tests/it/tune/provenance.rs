@@ -19,7 +19,8 @@ const SYSTEMD_SYSCTL: &str = "/lib/systemd/systemd-sysctl";
 /// The directories that a mount can be laid over without anything else noticing.
 const DIRS: [&str; 4] = ["etc/sysctl.d", "run/sysctl.d", "usr/local/lib/sysctl.d", "usr/lib/sysctl.d"];
 const NAMES: [&str; 5] = ["10-a.conf", "50-b.conf", "60-c.conf", "99-z.conf", "README"];
-/// Settings of a network namespace that nothing else follows (as interfaces follow `default`), below `/proc/sys/net/ipv4/conf`.
+/// Settings of a network namespace that nothing else follows (as interfaces follow `default`), below
+/// `/proc/sys/net/ipv4/conf`.
 const SETTINGS: [&str; 6] = [
     "all/arp_announce",
     "all/arp_ignore",
