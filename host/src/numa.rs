@@ -54,8 +54,11 @@ pub struct Node {
     /// Its memory; zero for a node of CPUs only. Memory that the kernel initialises late is not counted yet, so the
     /// nodes may add up to less than the machine.
     pub total_bytes: u64,
-    /// Its memory that is used for nothing: the head-room before huge pages are reserved on it.
+    /// Its memory that is used for nothing.
     pub free_bytes: u64,
+    /// Its memory that holds pages of files which are on the disk as they are, and which nobody has mapped: the kernel
+    /// gives them away when it needs memory, though not all of them at once.
+    pub clean_cache_bytes: u64,
     /// Firmware's relative cost of reaching the on-line nodes in ascending order, 10 meaning local.
     pub distances: Vec<u32>,
 }
@@ -103,23 +106,39 @@ pub fn devices(root: &Root) -> Result<Option<BTreeMap<NodeId, usize>>, Error> {
 /// [`Error::Absent`] for a node that does not exist, [`Error::Read`], [`Error::Format`].
 pub fn node(root: &Root, id: NodeId) -> Result<Node, Error> {
     let dir = id.dir();
-    let (total_bytes, free_bytes) = root.parse(&format!("{dir}/meminfo"), |text| parse_meminfo(text, id))?;
+    let memory = root.parse(&format!("{dir}/meminfo"), |text| parse_meminfo(text, id))?;
     Ok(Node {
         id,
         cpus: root.parse(&format!("{dir}/cpulist"), text::cpulist)?,
-        total_bytes,
-        free_bytes,
+        total_bytes: memory.total_bytes,
+        free_bytes: memory.free_bytes,
+        clean_cache_bytes: memory.clean_cache_bytes,
         distances: root.parse(&format!("{dir}/distance"), parse_distances)?,
     })
 }
 
-/// Total and free bytes.
+/// A node's memory.
+#[derive(Debug, PartialEq, Eq)]
+struct NodeMemory {
+    total_bytes: u64,
+    free_bytes: u64,
+    clean_cache_bytes: u64,
+}
+
 // Format: "Node 0 MemTotal:        5073100 kB"   (Documentation/ABI/stable/sysfs-devices-node, nodeX/meminfo)
-fn parse_meminfo(text: &str, id: NodeId) -> Result<(u64, u64), Malformed> {
+fn parse_meminfo(text: &str, id: NodeId) -> Result<NodeMemory, Malformed> {
     let prefix = format!("Node {} ", id.0);
     let plain: String =
         text.lines().filter_map(|line| line.strip_prefix(&prefix)).map(|line| format!("{line}\n")).collect();
-    Ok((text::required_kib(&plain, "MemTotal")?, text::required_kib(&plain, "MemFree")?))
+    let known = |key| Ok::<u64, Malformed>(text::field_kib(&plain, key)?.unwrap_or(0));
+    // Lists of file pages hold no shared memory; what is mapped may, so that this errs to the safe side.
+    let cached = known("Active(file)")?.saturating_add(known("Inactive(file)")?);
+    let busy = known("Dirty")?.saturating_add(known("Writeback")?).saturating_add(known("Mapped")?);
+    Ok(NodeMemory {
+        total_bytes: text::required_kib(&plain, "MemTotal")?,
+        free_bytes: text::required_kib(&plain, "MemFree")?,
+        clean_cache_bytes: cached.saturating_sub(busy),
+    })
 }
 
 // Format: "10 20\n"   (Documentation/ABI/stable/sysfs-devices-node, nodeX/distance)
@@ -138,5 +157,26 @@ mod tests {
         for bad in ["node", "node-1", "node+1", "12", "node1x", "node99999"] {
             assert!(bad.parse::<NodeId>().is_err(), "{bad:?} was taken for a node");
         }
+    }
+
+    /// A node's file by these lines: its total, free and clean cached kibibytes.
+    #[track_caller]
+    fn check(lines: &[&str], expected: Result<(u64, u64, u64), &str>) {
+        let text: String = lines.iter().map(|line| format!("Node 1 {line} kB\n")).collect();
+        let kib = |bytes: u64| bytes >> 10;
+        let told = parse_meminfo(&text, NodeId(1))
+            .map(|memory| (kib(memory.total_bytes), kib(memory.free_bytes), kib(memory.clean_cache_bytes)));
+        assert_eq!(told.map_err(|malformed| malformed.problem), expected.map_err(str::to_owned));
+    }
+
+    #[test]
+    fn what_of_a_node_is_file_cache_that_can_go() {
+        let (total, free) = ("MemTotal: 900", "MemFree: 100");
+        check(&[total, free], Ok((900, 100, 0)));
+        check(&[total, free, "Active(file): 30", "Inactive(file): 40"], Ok((900, 100, 70)));
+        let all = ["Active(file): 30", "Inactive(file): 40", "Dirty: 8", "Writeback: 2", "Mapped: 10"];
+        check(&[&[total, free], &all[..]].concat(), Ok((900, 100, 50)));
+        check(&[total, free, "Inactive(file): 5", "Mapped: 10"], Ok((900, 100, 0))); // shared memory is mapped too
+        check(&[free], Err("the file has no line \"MemTotal\""));
     }
 }

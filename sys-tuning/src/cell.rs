@@ -15,6 +15,7 @@ use units::{CpuId, CpuSet};
 
 use crate::boot::{self, Line};
 use crate::fence::Fence;
+use crate::headroom::Floor;
 use crate::registry::Attribute;
 
 /// One thing to set.
@@ -59,6 +60,8 @@ pub(crate) enum Form {
         node: NodeId,
         /// Of what size.
         size: PageSize,
+        /// What the node keeps.
+        floor: Floor,
     },
     /// A word in a list of words: "on" when it is there. Taken as "+word" or "-word".
     Switch(&'static str),
@@ -584,8 +587,8 @@ fn word(text: &str) -> Result<String, String> {
 }
 
 /// The attribute of a pool of huge pages, as a cell.
-pub(crate) fn pages(node: NodeId, size: PageSize) -> Cell {
-    Cell::plain(hugepages::nr_path(Some(node), size), Form::Pages { node, size })
+pub(crate) fn pages(node: NodeId, size: PageSize, floor: Floor) -> Cell {
+    Cell::plain(hugepages::nr_path(Some(node), size), Form::Pages { node, size, floor })
 }
 
 #[cfg(test)]
@@ -696,7 +699,7 @@ mod tests {
 
     #[test]
     fn what_an_interrupted_change_may_leave() {
-        let pages = pages(NodeId(0), PageSize::M2);
+        let pages = pages(NodeId(0), PageSize::M2, Floor::default());
         for (cell, from, to, now, expected) in [
             (&pages, "0", "512", "64", true),
             (&pages, "0", "512", "512", true),
@@ -730,7 +733,7 @@ mod tests {
                 Cell::plain("/l", Form::CpuList),
                 mask(),
                 pair(),
-                pages(NodeId(0), PageSize::M2),
+                pages(NodeId(0), PageSize::M2, Floor::default()),
             ];
             for cell in cells {
                 for step in cell.steps("1", &to).unwrap_or_default() {

@@ -21,6 +21,7 @@ use host::{Error, Root, if_present, rt};
 use units::{CpuId, CpuSet, Nanos};
 
 use crate::boot::BootFacts;
+use crate::headroom::Floor;
 use crate::registry::{Knob, Topic, pattern};
 
 pub(crate) use caches::CacheFacts;
@@ -37,6 +38,10 @@ pub(crate) struct Facts {
     pub nodes: Vec<Node>,
     pub page_sizes: Vec<PageSize>,
     pub pools: Vec<(NodeId, PageSize, Pool)>,
+    /// What each node keeps: as the profile says, else the default.
+    pub floor: Floor,
+    /// What the kernel keeps free for itself now, in KiB.
+    pub min_free_kib: Option<u64>,
     pub hierarchies: Vec<Hierarchy>,
     /// CPUs that cgroup partitions keep out of everybody else's scheduling; `None` on kernels that do not tell.
     pub partitioned: Option<CpuSet>,
@@ -141,6 +146,7 @@ impl Facts {
             facts.kernel_threads = problems.note(Topic::KernelThreads, threads).unwrap_or_default();
         }
         if wants(Topic::Nodes) {
+            facts.min_free_kib = min_free_kib(root);
             facts.nodes = problems.note(Topic::Nodes, nodes(root));
             facts.page_sizes = problems.note(Topic::Nodes, hugepages::sizes(root));
             facts.pools = pools(root, &facts.nodes, &facts.page_sizes, &mut problems);
@@ -243,6 +249,11 @@ fn device_nodes(root: &Root) -> Result<Vec<DeviceNode>, Error> {
 /// Only for a check before the kernel makes it, so that not knowing is no problem.
 fn rt_period_us(root: &Root) -> Option<i64> {
     host::sysctl::read(root, "kernel.sched_rt_period_us").ok()?.trim().parse().ok()
+}
+
+/// Only to tell what a larger one would take, so that not knowing counts it whole.
+fn min_free_kib(root: &Root) -> Option<u64> {
+    host::sysctl::read(root, "vm.min_free_kbytes").ok()?.trim().parse().ok()
 }
 
 fn nodes(root: &Root) -> Result<Vec<Node>, Error> {

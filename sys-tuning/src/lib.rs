@@ -32,6 +32,8 @@ mod facts;
 mod fence;
 mod fixture;
 mod group;
+mod guard;
+mod headroom;
 mod history;
 mod journal;
 mod knobs;

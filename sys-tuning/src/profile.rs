@@ -14,6 +14,7 @@ use units::Name;
 
 use crate::error::{Error, ProfileMistakes};
 use crate::group::GroupPath;
+use crate::headroom::Floor;
 use crate::registry::{self, Attribute, Kind, Knob};
 use crate::roles::{CpuChoice, Isolated};
 
@@ -42,6 +43,8 @@ pub struct Profile {
     pub isolated: Isolated,
     /// Where that stands, for messages.
     pub(crate) isolated_place: String,
+    /// How much of each memory node nobody is given.
+    pub(crate) floor: Floor,
     /// What is wanted of each knob, in the registry's order.
     pub(crate) wanted: Vec<Wanted>,
 }
@@ -153,6 +156,9 @@ impl Profile {
     pub fn to_toml(&self) -> String {
         let mut lines = vec![format!("schema = {SCHEMA:?}"), "[cpus]".to_owned()];
         lines.push(format!("isolated = \"{}\"", self.isolated));
+        if self.floor != Floor::default() {
+            lines.push(format!("[guard]\nmemory_left_percent = {}", self.floor.percent));
+        }
         lines.push("[knobs]".to_owned());
         for wanted in &self.wanted {
             let setting =
@@ -174,6 +180,13 @@ impl Profile {
     pub fn only(&self, knob: &str) -> Self {
         let wanted = self.wanted.iter().filter(|wanted| wanted.knob.id == knob).cloned().collect();
         Self { wanted, ..self.clone() }
+    }
+
+    /// Where it wants this of the knob, for messages.
+    pub(crate) fn place(&self, knob: &str, attribute: &str) -> String {
+        let wanted = self.wanted.iter().find(|wanted| wanted.knob.id == knob);
+        let setting = wanted.and_then(|wanted| wanted.setting(attribute));
+        setting.map_or_else(String::new, |setting| setting.place.clone())
     }
 
     /// The knobs it wants something of.
@@ -298,6 +311,10 @@ impl Loader {
         let cpus = top.section("cpus");
         let isolated = cpus.parsed::<Isolated>("isolated");
         cpus.finish();
+        let guard = top.section("guard");
+        let percent = guard.integer("memory_left_percent", 1..=90);
+        let floor = percent.and_then(|found| u8::try_from(found.value).ok()).map(|percent| Floor { percent });
+        guard.finish();
         let knobs = top.section("knobs");
         let wanted = registry::all().iter().filter_map(|knob| self.wanted(knob, &knobs)).collect();
         knobs.finish();
@@ -307,6 +324,7 @@ impl Loader {
             sources: self.loaded.iter().map(Source::name).collect(),
             isolated_place: isolated.as_ref().map_or_else(|| "default".to_owned(), |at| at.place.to_string()),
             isolated: isolated.map_or(Isolated::Auto, |found| found.value),
+            floor: floor.unwrap_or_default(),
             wanted,
         };
         if mistakes.is_empty() {

@@ -19,7 +19,7 @@ use crate::boot;
 use crate::cell::{Cell, Form, Reading, Step};
 use crate::errno;
 use crate::fixture;
-use crate::knobs::memory::huge::floor_bytes;
+use crate::headroom;
 use crate::lock::Lock;
 
 /// One cell to write.
@@ -423,7 +423,7 @@ impl Worker {
 
     /// The size to ask for next; `None` when it is reached.
     fn next_size(&self, job: &Job, now: &str) -> Result<Option<String>, String> {
-        let Form::Pages { node, size } = job.cell.form else { return Ok(None) };
+        let Form::Pages { node, size, floor } = job.cell.form else { return Ok(None) };
         let count = |text: &str| text.parse::<u64>().map_err(|_| format!("{text:?} is no count of pages"));
         let (now, to) = (count(now)?, count(&job.to)?);
         if now >= to {
@@ -431,14 +431,8 @@ impl Worker {
         }
         let step = (STEP_BYTES / size.bytes()).max(1).min(to - now);
         let node = numa::node(&self.root, node).map_err(|error| error.to_string())?;
-        let (need, floor) = (step * size.bytes(), floor_bytes(&node));
-        if node.free_bytes.saturating_sub(need) < floor {
-            return Err(format!(
-                "stopped at {now} of {to} pages: {} MiB are free on {}, {} MiB of them stay free",
-                node.free_bytes >> 20,
-                node.id,
-                floor >> 20
-            ));
+        if let Some(objection) = headroom::objection(&node, floor, step * size.bytes()) {
+            return Err(format!("stopped at {now} of {to} pages: {objection}"));
         }
         Ok(Some((now + step).to_string()))
     }

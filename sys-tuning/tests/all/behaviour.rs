@@ -286,8 +286,9 @@ fn plans() {
     );
     check(
         "[knobs]\n'mem.huge' = { 2M = { node0 = 100000 } }",
-        "danger mem.huge: node0: 100000 × 2M (held: 0; test.toml:3) would take 200000 MiB more; 3570 MiB are free, 1024 \
-         MiB of them stay free (a tenth, at least 1 GiB), so at most 2546 MiB can be given",
+        "danger mem.huge: node0: 100000 × 2M (held: 0; test.toml:3) would take 200000 MiB more; 3570 MiB are free and \
+         1035 MiB of file cache can be had, 1024 MiB of them stay free (10 %, at least 1 GiB) and 128 MiB are left for \
+         others, so at most 3454 MiB can be given",
     );
     check(
         "[knobs]\n'mem.huge' = { 2M = { node7 = 1 } }",
@@ -456,7 +457,8 @@ fn a_hundred_requests_for_too_many_huge_pages_are_refused_with_the_arithmetic() 
                 .unwrap()
                 .nr;
             let floor = (node.total_bytes / 10).max(1 << 30);
-            let spare = node.free_bytes.saturating_sub(floor) >> 21;
+            let had = node.free_bytes + node.clean_cache_bytes / 2;
+            let spare = had.saturating_sub(floor + (128 << 20)) >> 21;
             let pages = held + spare + 1 + (dice >> 33) % 1_000_000;
             let wanted = format!("[knobs]\n'mem.huge' = {{ 2M = {{ {} = {pages} }} }}", node.id);
             let told = apply(&engine, &wanted).unwrap_err().to_string();

@@ -7,9 +7,9 @@
 use host::hugepages::PageSize;
 use host::numa::{Node, NodeId};
 
-use super::huge::floor_bytes;
 use crate::boot::contribute;
 use crate::draft::{Draft, Scope};
+use crate::headroom::Floor;
 use crate::knobs::boot_line;
 use crate::profile::{Setting, Value, Wanted};
 use crate::registry::{Attribute, Blast, Group, Kind, Knob, Needs, Topic, When};
@@ -54,7 +54,8 @@ fn wish(scope: &Scope<'_>, wanted: &Wanted, draft: &mut Draft) {
         return draft
             .mistake(unknown.setting, &format!("mem.hugeboot: {} does not exist here", unknown.node));
     }
-    let mut refused = scope.facts.nodes.iter().filter_map(|node| refusal(node, &asked)).peekable();
+    let mut refused =
+        scope.facts.nodes.iter().filter_map(|node| refusal(node, scope.facts.floor, &asked)).peekable();
     if refused.peek().is_some() {
         return refused.for_each(|reason| draft.danger(KNOB.id, false, reason));
     }
@@ -77,24 +78,25 @@ struct Asked<'w> {
 }
 
 /// Why the node has not this much memory, with the arithmetic.
-fn refusal(node: &Node, asked: &[Asked<'_>]) -> Option<String> {
+fn refusal(node: &Node, floor: Floor, asked: &[Asked<'_>]) -> Option<String> {
     let of_node: Vec<&Asked<'_>> = asked.iter().filter(|asked| asked.node == node.id).collect();
     let bytes = of_node.iter().map(|asked| asked.pages.saturating_mul(asked.size.bytes()));
-    let (wanted, floor) = (bytes.fold(0, u64::saturating_add), floor_bytes(node));
-    let most = node.total_bytes.saturating_sub(floor);
+    let (wanted, kept) = (bytes.fold(0, u64::saturating_add), floor.of(node.total_bytes));
+    let most = node.total_bytes.saturating_sub(kept);
     if wanted <= most {
         return None;
     }
     let pages: Vec<String> =
         of_node.iter().map(|asked| format!("{} × {}", asked.pages, asked.size)).collect();
     Some(format!(
-        "{}: {} at boot are {} MiB; the node has {} MiB, {} MiB of them stay (a tenth, at least 1 GiB), so at most {} MiB \
+        "{}: {} at boot are {} MiB; the node has {} MiB, {} MiB of them stay ({} %, at least 1 GiB), so at most {} MiB \
          can be taken: with more the kernel may find no memory to start in",
         node.id,
         pages.join(" and "),
         wanted >> 20,
         node.total_bytes >> 20,
-        floor >> 20,
+        kept >> 20,
+        floor.percent,
         most >> 20
     ))
 }
@@ -107,10 +109,16 @@ mod tests {
     #[track_caller]
     fn check(total: u64, pages: u64, size: PageSize, expected: Option<&str>) {
         let (id, free_bytes) = (NodeId(0), 0); // what is free now says nothing about the next boot
-        let node =
-            Node { id, cpus: CpuSet::empty(), total_bytes: total << 20, free_bytes, distances: Vec::new() };
+        let node = Node {
+            id,
+            cpus: CpuSet::empty(),
+            total_bytes: total << 20,
+            free_bytes,
+            clean_cache_bytes: 0,
+            distances: Vec::new(),
+        };
         let setting = Setting { value: Value::Nodes(Vec::new()), place: String::new() };
-        let refused = refusal(&node, &[Asked { node: id, size, pages, setting: &setting }]);
+        let refused = refusal(&node, Floor::default(), &[Asked { node: id, size, pages, setting: &setting }]);
         assert_eq!(refused.as_deref(), expected);
     }
 
@@ -118,11 +126,20 @@ mod tests {
     fn the_budget() {
         check(20_480, 9_216, PageSize::M2, None); // 18 GiB of 20: exactly down to the tenth
         check(
+            20_480,
+            9_217,
+            PageSize::M2,
+            Some(
+                "node0: 9217 × 2M at boot are 18434 MiB; the node has 20480 MiB, 2048 MiB of them stay (10 %, at least \
+                 1 GiB), so at most 18432 MiB can be taken: with more the kernel may find no memory to start in",
+            ),
+        );
+        check(
             512,
             240,
             PageSize::M2, // what stopped a guest of 512 MiB
             Some(
-                "node0: 240 × 2M at boot are 480 MiB; the node has 512 MiB, 1024 MiB of them stay (a tenth, at least \
+                "node0: 240 × 2M at boot are 480 MiB; the node has 512 MiB, 1024 MiB of them stay (10 %, at least \
                  1 GiB), so at most 0 MiB can be taken: with more the kernel may find no memory to start in",
             ),
         );
