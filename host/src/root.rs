@@ -22,8 +22,12 @@ use crate::Error;
 use crate::error::Malformed;
 use units::limits::KERNEL_FILE_BYTES_MAX;
 
-/// The directories that hold kernel files, the one (`etc`) with the machine's identity, and the one of the boot loader.
-const TOPS: [&str; 5] = ["proc", "sys", "dev", "etc", "boot"];
+/// The directories that hold kernel files, the one (`etc`) with the machine's identity, the one of the boot loader, and those
+/// of what other programs keep.
+const TOPS: [&str; 7] = ["proc", "sys", "dev", "etc", "boot", "run", "usr"];
+
+/// Those of other programs: nothing in them is ever written.
+const READ_ONLY: [&str; 2] = ["run", "usr"];
 
 /// Room made before the first read, so that an attribute (at most a page) takes two read(2) calls, not three.
 const FIRST_READ_BYTES: usize = 4096;
@@ -258,6 +262,12 @@ impl Root {
         self.writes.fetch_add(1, Ordering::Relaxed); // a statistic; orders nothing
         let outside = Error::Path { path: path.to_owned(), problem: "names no entry of a directory" };
         let (parent, name) = path.rsplit_once('/').ok_or(outside)?;
+        if READ_ONLY.iter().any(|top| path.strip_prefix('/').is_some_and(|path| path.starts_with(top))) {
+            return Err(Error::Path {
+                path: path.to_owned(),
+                problem: "files below /run and /usr are only read",
+            });
+        }
         let parent = self.open(parent, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
         change(&parent, name).map_err(|errno| match errno {
             Errno::ENOENT => Error::Absent { path: self.display(path) },
@@ -283,7 +293,10 @@ impl Root {
         let index = TOPS
             .iter()
             .position(|known| *known == top)
-            .ok_or_else(|| refused("not below /proc, /sys, /dev, /etc or /boot"))?;
+            .ok_or_else(|| refused("not below /proc, /sys, /dev, /etc, /boot, /run or /usr"))?;
+        if READ_ONLY.contains(&top) && flags.intersects(OFlag::O_WRONLY | OFlag::O_RDWR) {
+            return Err(refused("files below /run and /usr are only read"));
+        }
         if rest.split('/').any(|component| component == "..") {
             return Err(refused("a path may not climb"));
         }
@@ -391,6 +404,25 @@ mod tests {
             assert!(root.read(path).is_err(), "{path} was read");
         }
         assert_eq!(std::fs::read_to_string(dir.path().join("canary")).unwrap(), "untouched");
+    }
+
+    #[test]
+    fn what_other_programs_keep_is_only_read() {
+        let (dir, root) = fake();
+        for top in READ_ONLY {
+            std::fs::create_dir_all(dir.path().join(top)).unwrap();
+            put(&dir.path().join(top).join("file"), "theirs");
+            let path = format!("/{top}/file");
+            assert_eq!(root.read(&path).unwrap(), "theirs");
+            let told = root.write(&path, "ours").unwrap_err().to_string();
+            assert!(told.contains("are only read"), "{told}");
+            assert!(root.hold(&path, b"ours").is_err());
+            assert!(
+                root.make_dir(&format!("/{top}/dir")).is_err()
+                    && root.remove_dir(&format!("/{top}")).is_err()
+            );
+            assert_eq!(root.read(&path).unwrap(), "theirs");
+        }
     }
 
     #[test]

@@ -287,7 +287,7 @@ fn plans() {
     check(
         "[knobs]\n'mem.huge' = { 2M = { node0 = 100000 } }",
         "danger mem.huge: node0: 100000 × 2M (held: 0; test.toml:3) would take 200000 MiB more; 3570 MiB are free and \
-         1035 MiB of file cache can be had, 1024 MiB of them stay free (10 %, at least 1 GiB) and 128 MiB are left for \
+         1036 MiB of file cache can be had, 1024 MiB of them stay free (10 %, at least 1 GiB) and 128 MiB are left for \
          others, so at most 3454 MiB can be given",
     );
     check(
