@@ -19,6 +19,7 @@ use crate::lock::Lock;
 use crate::plan::Plan;
 use crate::profile::Profile;
 use crate::state::StateDir;
+use crate::surroundings::Surroundings;
 use crate::survey::Survey;
 use crate::writer::Pulse;
 
@@ -83,15 +84,28 @@ impl Engine {
         &self.root
     }
 
-    /// What applying `profile` would do here and now. Writes nothing.
+    /// What applying `profile` would do here and now, and what works against it: other programs at the same knobs, files
+    /// that will set them again, real-time threads in the way. For a plan that somebody sees. Writes nothing.
+    ///
+    /// # Errors
+    /// As [`Engine::plan`].
+    pub fn examine(&self, profile: &Profile) -> Result<Plan, Error> {
+        self.plan_among(profile, &Surroundings::read(&self.root))
+    }
+
+    /// What applying `profile` would do here and now, without a look around: for who plans again and again. Writes nothing.
     ///
     /// # Errors
     /// [`Error::Host`]; [`Error::Profile`] for what this machine cannot be asked for. A journal that cannot be read, or
     /// not trusted, does not stand in the way of planning.
     pub fn plan(&self, profile: &Profile) -> Result<Plan, Error> {
+        self.plan_among(profile, &Surroundings::default())
+    }
+
+    fn plan_among(&self, profile: &Profile, surroundings: &Surroundings) -> Result<Plan, Error> {
         let survey = Survey::take(&self.root, profile)?;
         let ledger = self.book().map(|book| book.ledger).unwrap_or_default();
-        Ok(Plan::of(profile, survey, &ledger))
+        Ok(Plan::of(profile, survey, &ledger, surroundings))
     }
 
     /// What stands on the boot line, and how it stands with its trial; `None` where quell has none on this machine.

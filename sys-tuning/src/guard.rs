@@ -115,10 +115,16 @@ pub(crate) fn offline(scope: &Scope<'_>, draft: &mut Draft) {
 }
 
 /// The CPU that a wish takes off line, with the knob that asks for it.
-pub(crate) fn taken_off_line(wish: &Wish) -> Option<(CpuId, &'static str)> {
-    let number = wish.cell.path.strip_prefix("/sys/devices/system/cpu/cpu")?.strip_suffix("/online")?;
-    let cpu = CpuId(number.parse().ok()?);
+fn taken_off_line(wish: &Wish) -> Option<(CpuId, &'static str)> {
+    let cpu = cpu_of_online(&wish.cell.path)?;
     (wish.to.as_deref() == Some("0")).then_some((cpu, wish.knob.id))
+}
+
+/// The CPU whose switch this is.
+// Format: "/sys/devices/system/cpu/cpu3/online"   (Documentation/ABI/testing/sysfs-devices-system-cpu)
+pub(crate) fn cpu_of_online(path: &str) -> Option<CpuId> {
+    let number = path.strip_prefix("/sys/devices/system/cpu/cpu")?.strip_suffix("/online")?;
+    number.parse().ok().map(CpuId)
 }
 
 #[cfg(test)]

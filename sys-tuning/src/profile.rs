@@ -184,9 +184,12 @@ impl Profile {
 
     /// Where it wants this of the knob, for messages.
     pub(crate) fn place(&self, knob: &str, attribute: &str) -> String {
-        let wanted = self.wanted.iter().find(|wanted| wanted.knob.id == knob);
-        let setting = wanted.and_then(|wanted| wanted.setting(attribute));
-        setting.map_or_else(String::new, |setting| setting.place.clone())
+        self.setting(knob, attribute).map_or_else(String::new, |setting| setting.place.clone())
+    }
+
+    /// What it wants of one attribute.
+    pub(crate) fn setting(&self, knob: &str, attribute: &str) -> Option<&Setting> {
+        self.wanted.iter().find(|wanted| wanted.knob.id == knob)?.setting(attribute)
     }
 
     /// The knobs it wants something of.

@@ -11,18 +11,21 @@ use units::CpuSet;
 use crate::Error;
 use crate::boot;
 use crate::cell::{Cell, Form, Reading};
-use crate::draft::{Draft, Scope, Wish};
+use crate::draft::{Contradiction, Draft, Scope, Wish};
 use crate::error::ProfileMistakes;
 use crate::facts::Facts;
 use crate::guard;
+use crate::lint::{self, View};
 use crate::profile::Profile;
 use crate::registry::Topic;
 use crate::roles::Roles;
 use crate::status::Status;
+use crate::surroundings::Surroundings;
 
 /// What was seen.
 pub(crate) struct Survey {
     pub facts: Facts,
+    pub roles: Roles,
     pub draft: Draft,
     /// One a wish of the draft.
     pub seen: Vec<Seen>,
@@ -53,7 +56,22 @@ impl Survey {
             return Err(Error::Profile(ProfileMistakes(draft.mistakes)));
         }
         let seen = std::mem::take(&mut draft.wishes).into_iter().map(|wish| look(root, wish)).collect();
-        Ok(Self { facts, draft, seen })
+        Ok(Self { facts, roles, draft, seen })
+    }
+}
+
+impl Survey {
+    /// What works against what.
+    pub fn contradictions(&self, profile: &Profile, surroundings: &Surroundings) -> Vec<Contradiction> {
+        let wishes = self.seen.iter().map(|seen| &seen.wish);
+        lint::contradictions(&View {
+            profile,
+            facts: &self.facts,
+            roles: &self.roles,
+            surroundings,
+            wishes: wishes.filter_map(|wish| Some((wish.cell.path.as_str(), wish.to.as_deref()?))).collect(),
+            arguments: self.draft.arguments.iter().map(|asked| asked.argument.as_str()).collect(),
+        })
     }
 }
 

@@ -14,6 +14,7 @@ use crate::profile::Profile;
 use crate::record::Target;
 use crate::registry::Absence;
 use crate::status::Status;
+use crate::surroundings::Surroundings;
 use crate::survey::{Seen, Survey};
 
 /// What verifying came to.
@@ -93,6 +94,7 @@ impl Engine {
     /// [`Error::Host`]; [`Error::Profile`] for what this machine cannot be asked for.
     pub fn verify(&self, profile: &Profile) -> Result<Verified, Error> {
         let survey = Survey::take(&self.root, profile)?;
+        let contradictions = survey.contradictions(profile, &Surroundings::default());
         let mut notes = Vec::new();
         let book = self.book();
         let trouble = match &book {
@@ -115,7 +117,6 @@ impl Engine {
                 _ => knobs.push(row),
             }
         }
-        let contradictions = survey.draft.contradictions;
         Ok(Verified { profile: profile.name.clone(), knobs, contradictions, notes })
     }
 

@@ -98,7 +98,7 @@ fn rollback_to(to: Option<&str>) -> Result<RollbackTo, Failure> {
 
 fn plan(options: &Tune, profile: &str, script: bool) -> Result<Exit, Failure> {
     let engine = engine(options)?;
-    let mut plan = engine.plan(&Profile::load(profile)?)?;
+    let mut plan = engine.examine(&Profile::load(profile)?)?;
     engine.name_rivals(&mut plan);
     if script {
         output::print(&script::of_plan(&plan))?;
@@ -118,7 +118,7 @@ fn plan(options: &Tune, profile: &str, script: bool) -> Result<Exit, Failure> {
 
 fn apply_profile(options: &Tune, profile: &str, apply: &ApplyOptions) -> Result<Exit, Failure> {
     let engine = engine(options)?;
-    let plan = engine.plan(&Profile::load(profile)?)?;
+    let plan = engine.examine(&Profile::load(profile)?)?;
     let guard = apply.confirm_by.map(|_| confirm::Guard::start(options)).transpose()?;
     let applied = engine.apply(&plan, apply)?;
     drop(guard);

@@ -35,3 +35,11 @@ impl BootFacts {
         self.state.as_ref().map(|state| state.dir.as_str())
     }
 }
+
+#[cfg(test)]
+impl BootFacts {
+    /// Of a machine whose loader takes arguments, none of which stands yet.
+    pub fn ready() -> Self {
+        Self { loader: Loader::Ready, state: None, cmdline_len: None }
+    }
+}

@@ -32,6 +32,6 @@ pub(crate) use accept::judge_line;
 pub(crate) use compose::{Asked, compose, contribute, departure, parts};
 pub(crate) use environment::{forget, read_line, trial_file, write_line};
 pub(crate) use facts::BootFacts;
-pub(crate) use line::{Line, NONE};
+pub(crate) use line::{Line, NONE, without_flags};
 pub(crate) use rows::rows;
 pub(crate) use settle::settle;

@@ -56,12 +56,6 @@ fn fit(scope: &Scope<'_>, wanted: &Wanted, draft: &mut Draft, attribute: &str) -
         );
         return None;
     }
-    let isolated = cpus.intersection(&scope.roles.isolated);
-    if !isolated.is_empty() {
-        let reason =
-            format!("irq.default sends new interrupts to CPU {isolated}, which the profile isolates");
-        draft.contradiction("irq-default-on-isolated", reason);
-    }
     Some(cpus)
 }
 

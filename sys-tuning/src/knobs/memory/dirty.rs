@@ -70,18 +70,6 @@ fn wish(scope: &Scope<'_>, wanted: &Wanted, draft: &mut Draft) {
             draft.wish(scope, wanted, limit, "", to);
         }
     }
-    let pairs = [("ratio", "background_ratio"), ("bytes", "background_bytes")];
-    for (limit, background) in pairs {
-        if let (Some(limit), Some(background)) = (wanted.integer(limit), wanted.integer(background))
-            && background >= limit
-        {
-            let reason = format!(
-                "mem.dirty: the background limit {background} is not below the limit {limit}; the kernel then acts as \
-                 if it were half of it"
-            );
-            draft.contradiction("dirty-background-above-limit", reason);
-        }
-    }
 }
 
 fn locate(_: &Facts, attribute: &str, _: &str) -> Option<Cell> {
