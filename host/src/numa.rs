@@ -100,24 +100,6 @@ pub fn devices(root: &Root) -> Result<Option<BTreeMap<NodeId, usize>>, Error> {
     Ok(Some(counts))
 }
 
-/// The network interfaces that are devices, each with its node where it has one: virtual ones have no device, and in most
-/// virtual machines a device has no node.
-///
-/// # Errors
-/// [`Error::Read`], [`Error::Format`].
-// Format: "0\n", "-1\n" for unknown   (Documentation/ABI/testing/sysfs-bus-pci, numa_node)
-pub fn interfaces(root: &Root) -> Result<Vec<(String, Option<NodeId>)>, Error> {
-    const NET: &str = "/sys/class/net";
-    let mut found = Vec::new();
-    for name in if_present(root.list(NET))?.unwrap_or_default() {
-        let path = format!("{NET}/{name}/device/numa_node");
-        if let Some(node) = if_present(root.parse(&path, text::number::<i32>))? {
-            found.push((name, u16::try_from(node).ok().map(NodeId)));
-        }
-    }
-    Ok(found)
-}
-
 /// The node `id` as it is now.
 ///
 /// # Errors

@@ -118,7 +118,7 @@ impl Root {
         })
     }
 
-    fn read_bytes(&self, path: &str) -> Result<Vec<u8>, Error> {
+    pub(crate) fn read_bytes(&self, path: &str) -> Result<Vec<u8>, Error> {
         let failed = |cause: io::Error| match cause.raw_os_error() {
             // The object behind the file (a CPU, a task, a device) went away between open and read.
             Some(libc::ENODEV | libc::ESRCH) => Error::Absent { path: self.display(path) },

@@ -52,6 +52,8 @@ pub enum Command {
     Stalls(Reading),
     /// Plan, apply, verify and roll back the tuning of this host
     Tune(Tune),
+    /// Check every precondition of tuning and measuring, each with its fix; exit 3 when one keeps a profile from holding
+    Doctor(Doctor),
     /// Check the agent's configuration
     Config(Config),
 }
@@ -116,6 +118,20 @@ pub struct Reading {
     /// Print the answer as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `quell doctor`.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Print the findings as JSON (quell.doctor/1)
+    #[arg(long)]
+    pub json: bool,
+    /// Where the journal of originals is kept
+    #[arg(long, value_name = "DIR", default_value = STATE_DIR)]
+    pub state_dir: PathBuf,
+    /// A fixture tree in place of /
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub root: PathBuf,
 }
 
 /// `quell config`.
@@ -185,6 +201,9 @@ pub enum TuneVerb {
         /// Print the plan as plain shell lines
         #[arg(long)]
         script: bool,
+        /// Print only what works against what; exit 3 when something does
+        #[arg(long, conflicts_with_all = ["script", "json"])]
+        contradictions: bool,
     },
     /// Bring the host to a profile; originals are on disk before the first write
     Apply {
@@ -242,7 +261,7 @@ pub enum TuneVerb {
     },
     /// Explain one knob: what it does, who recommends it, what it may disturb
     Explain {
-        /// The knob, as in mem.thp; without it, list all
+        /// The knob, as in mem.thp, or the name of a contradiction; `contradictions` lists these; without it, every knob
         knob: Option<String>,
         /// Print a page of Markdown
         #[arg(long, conflicts_with = "json")]

@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         cli::Command::Budgets(options) => cmd::read::budgets(&options),
         cli::Command::Stalls(options) => cmd::read::stalls(&options),
         cli::Command::Tune(options) => cmd::tune::run(&options),
+        cli::Command::Doctor(options) => cmd::doctor::run(&options),
         cli::Command::Config(options) => cmd::config::run(&options),
     };
     match outcome {

@@ -16,8 +16,8 @@ use crate::json::report::{
     encode_hist,
 };
 use crate::json::tune::{
-    AppliedChange, ApplyDocument, Change, Danger, DriftDocument, Drifted, HistoryDocument, PlanDocument,
-    RollbackDocument, Skipped, StatusCounts, Transaction, VerifiedKnob, VerifyDocument,
+    AppliedChange, ApplyDocument, Change, Danger, DriftDocument, Drifted, Hint, HistoryDocument,
+    PlanDocument, RollbackDocument, Skipped, StatusCounts, Transaction, VerifiedKnob, VerifyDocument,
 };
 use crate::wall::WallTime;
 
@@ -426,6 +426,10 @@ pub fn plan() -> PlanDocument {
             knob: text("mem.huge"),
             what: "takes 1.0 GiB of 3.1 GiB free on node 0".to_owned(),
             fix: text("ask for fewer pages, or reserve them at boot"),
+        }],
+        hints: vec![Hint {
+            topic: "housekeeping".to_owned(),
+            what: "2 housekeeping (CPU 0-1), 1 needed (1 for 36 interrupts, 200 a CPU): enough".to_owned(),
         }],
         reboot_required: false,
     }

@@ -18,6 +18,7 @@ mod wall;
 
 pub use exit::Exit;
 pub use json::boot::{BootArgument, BootDocument, BootLine};
+pub use json::doctor::{DoctorDocument, Finding};
 pub use json::error::ErrorDocument;
 pub use json::explain::{ExplainDocument, ExplainedAttribute, ExplainedKnob};
 pub use json::keeper::{DriftReport, KeeperReport, KindReport, RingReport, WriterReport};
@@ -29,8 +30,9 @@ pub use json::report::{
     encode_hist,
 };
 pub use json::tune::{
-    AppliedChange, ApplyDocument, Change, ConfirmDocument, Danger, DriftDocument, Drifted, HistoryDocument,
-    PlanDocument, RollbackDocument, Skipped, StatusCounts, Transaction, VerifiedKnob, VerifyDocument,
+    AppliedChange, ApplyDocument, Change, ConfirmDocument, Danger, DriftDocument, Drifted, Hint,
+    HistoryDocument, PlanDocument, RollbackDocument, Skipped, StatusCounts, Transaction, VerifiedKnob,
+    VerifyDocument,
 };
 pub use json::{Document, JsonError, Schema};
 pub use wall::{WallTime, wall_time_now};

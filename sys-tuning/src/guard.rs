@@ -223,7 +223,7 @@ mod tests {
         let roles = Roles { online: set("0-3"), isolated: set("2-3"), housekeeping: set("0-1") };
         let profile = Profile::parse("test.toml", "schema = \"quell.profile/1\"").unwrap();
         let wish = |(cell, to): &(Cell, &str)| Wish {
-            knob: &crate::knobs::huge::KNOB,
+            knob: &crate::knobs::memory::huge::KNOB,
             attribute: "2M".to_owned(),
             identity: String::new(),
             cell: cell.clone(),

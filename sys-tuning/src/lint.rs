@@ -35,6 +35,11 @@ pub(crate) fn rules() -> impl Iterator<Item = &'static Rule> {
     [cpus::RULES, pairs::RULES, rivals::RULES].into_iter().flatten()
 }
 
+/// Every rule's name and what is wrong where it is broken, for who wants to know what a plan is held against.
+pub fn contradiction_rules() -> impl Iterator<Item = (&'static str, &'static str)> {
+    rules().map(|rule| (rule.name, rule.doc))
+}
+
 /// Every contradiction, rule by rule.
 pub(crate) fn contradictions(view: &View<'_>) -> Vec<Contradiction> {
     let found = |rule: &'static Rule| {

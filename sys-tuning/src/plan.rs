@@ -6,12 +6,13 @@ use nix::errno::Errno;
 use crate::boot::{self, BootFacts, Part};
 use crate::cell::{ABSENT, Cell, Effect, Form, Reading, Step};
 use crate::draft::{Contradiction, Danger, Skipped, Wish};
+use crate::hints::{self, Hint};
 use crate::ledger::Ledger;
 use crate::profile::Profile;
 use crate::record::Target;
 use crate::registry::{Absence, Blast, When};
 use crate::status::Status;
-use crate::surroundings::Surroundings;
+use crate::surroundings::{RT_RUNTIME, Surroundings};
 use crate::survey::{Seen, Survey, unwritable_reason};
 
 /// What applying a profile would do here and now.
@@ -29,6 +30,8 @@ pub struct Plan {
     pub contradictions: Vec<Contradiction>,
     /// What has to be accepted before anything is written.
     pub dangers: Vec<Danger>,
+    /// What is worth knowing about the division of the machine; nothing follows from it.
+    pub hints: Vec<Hint>,
     /// What could not be read, with the reason, so that the plan may be missing changes.
     pub unreadable: Vec<String>,
     /// Whether a part of it takes hold with the next boot only.
@@ -89,6 +92,11 @@ impl Plan {
         surroundings: &Surroundings,
     ) -> Self {
         let contradictions = survey.contradictions(profile, surroundings);
+        let unthrottled = survey
+            .seen
+            .iter()
+            .any(|seen| seen.wish.cell.path == RT_RUNTIME && seen.wish.to.as_deref() == Some("-1"));
+        let hints = hints::hints(&survey.facts, &survey.roles, surroundings, unthrottled);
         let mut plan = Self {
             profile: profile.name.clone(),
             text: profile.to_toml(),
@@ -96,8 +104,9 @@ impl Plan {
             skipped: survey.draft.skipped,
             satisfied: 0,
             contradictions,
+            hints,
             dangers: survey.draft.dangers,
-            unreadable: surroundings.unseen.iter().map(|what| format!("surroundings: {what}")).collect(),
+            unreadable: Vec::new(),
             reboot_required: false,
             side_effects: Vec::new(),
             holds: Vec::new(),

@@ -12,6 +12,7 @@ use config::{Document, Mistakes, Node, Place, Section};
 use host::numa::NodeId;
 use units::Name;
 
+use crate::assertions::{self, Assertion};
 use crate::error::{Error, ProfileMistakes};
 use crate::group::GroupPath;
 use crate::headroom::Floor;
@@ -27,6 +28,7 @@ pub const SHIPPED: &[(&str, &str)] = &[
     ("balanced", include_str!("../profiles/balanced.toml")),
     ("colo", include_str!("../profiles/colo.toml")),
     ("colo-rt", include_str!("../profiles/colo-rt.toml")),
+    ("qualify", include_str!("../profiles/qualify.toml")),
 ];
 
 /// How deep profiles may include one another; deeper is a mistake of the files.
@@ -45,6 +47,8 @@ pub struct Profile {
     pub(crate) isolated_place: String,
     /// How much of each memory node nobody is given.
     pub(crate) floor: Floor,
+    /// What it takes for granted of the machine.
+    pub(crate) assertions: Vec<Assertion>,
     /// What is wanted of each knob, in the registry's order.
     pub(crate) wanted: Vec<Wanted>,
 }
@@ -158,6 +162,10 @@ impl Profile {
         lines.push(format!("isolated = \"{}\"", self.isolated));
         if self.floor != Floor::default() {
             lines.push(format!("[guard]\nmemory_left_percent = {}", self.floor.percent));
+        }
+        if !self.assertions.is_empty() {
+            lines.push("[assert]".to_owned());
+            lines.extend(self.assertions.iter().map(|assertion| assertion.what.to_string()));
         }
         lines.push("[knobs]".to_owned());
         for wanted in &self.wanted {
@@ -309,8 +317,8 @@ impl Loader {
     fn finish(self, name: &str) -> Result<Profile, Error> {
         let mistakes = self.mistakes.clone();
         let top = Section::top(&self.documents, &mistakes);
-        // Both were read file by file; asking again only says that they are known here.
-        let _ = (top.value("schema"), top.value("include"));
+        // These are read file by file; asking again only says that they are known here.
+        let _ = (top.value("schema"), top.value("include"), top.value("drop"));
         let cpus = top.section("cpus");
         let isolated = cpus.parsed::<Isolated>("isolated");
         cpus.finish();
@@ -318,8 +326,12 @@ impl Loader {
         let percent = guard.integer("memory_left_percent", 1..=90);
         let floor = percent.and_then(|found| u8::try_from(found.value).ok()).map(|percent| Floor { percent });
         guard.finish();
+        let assert = top.section("assert");
+        let assertions = assertions::read(&assert);
+        assert.finish();
+        let dropped = self.dropped();
         let knobs = top.section("knobs");
-        let wanted = registry::all().iter().filter_map(|knob| self.wanted(knob, &knobs)).collect();
+        let wanted = registry::all().iter().filter_map(|knob| self.wanted(knob, &knobs, &dropped)).collect();
         knobs.finish();
         top.finish();
         let profile = Profile {
@@ -328,6 +340,7 @@ impl Loader {
             isolated_place: isolated.as_ref().map_or_else(|| "default".to_owned(), |at| at.place.to_string()),
             isolated: isolated.map_or(Isolated::Auto, |found| found.value),
             floor: floor.unwrap_or_default(),
+            assertions,
             wanted,
         };
         if mistakes.is_empty() {
@@ -338,8 +351,52 @@ impl Loader {
         Err(Error::Profile(ProfileMistakes(lines)))
     }
 
-    fn wanted(&self, knob: &'static Knob, knobs: &Section<'_>) -> Option<Wanted> {
+    /// The knobs that files drop, each with the number of the last file that does: what stands in files before it is gone.
+    fn dropped(&self) -> BTreeMap<&'static str, usize> {
+        let mut dropped = BTreeMap::new();
+        for (index, document) in self.documents.iter().enumerate() {
+            let top = Section::top(std::slice::from_ref(document), &self.mistakes);
+            let list = top.list::<String>("drop").map_or_else(Vec::new, |list| list.value);
+            for item in list {
+                match registry::find(&item.value) {
+                    Some(knob) if self.is_set_before(knob, index) => drop(dropped.insert(knob.id, index)),
+                    Some(knob) => {
+                        let problem = format!("drop: no file that is included wants {}", knob.id);
+                        self.mistakes.add(&item.place, problem);
+                    }
+                    None => {
+                        let known = registry::all().iter().map(|knob| knob.id);
+                        let hint = units::nearest(&item.value, known)
+                            .map_or("see `quell tune explain`".to_owned(), |near| {
+                                format!("did you mean {near:?}?")
+                            });
+                        self.mistakes
+                            .add(&item.place, format!("drop: there is no knob {:?}; {hint}", item.value));
+                    }
+                }
+            }
+        }
+        dropped
+    }
+
+    fn is_set_before(&self, knob: &Knob, index: usize) -> bool {
+        let top = Section::top(&self.documents[..index], &Mistakes::default());
+        top.section("knobs").section(knob.id).place().is_some()
+    }
+
+    fn wanted(
+        &self,
+        knob: &'static Knob,
+        knobs: &Section<'_>,
+        dropped: &BTreeMap<&'static str, usize>,
+    ) -> Option<Wanted> {
         let section = knobs.section(knob.id);
+        let section = match dropped.get(knob.id) {
+            Some(first) => {
+                Section::top(&self.documents[*first..], &self.mistakes).section("knobs").section(knob.id)
+            }
+            None => section,
+        };
         section.place()?;
         let mut settings = BTreeMap::new();
         for attribute in knob.attributes {
@@ -485,5 +542,57 @@ mod tests {
             assert_eq!((values(&again), &again.isolated), (values(&profile), &profile.isolated), "{text}");
             assert_eq!(again.to_toml(), text);
         }
+    }
+
+    /// What a profile in two files comes to: the file `base.toml`, and one that includes it.
+    #[track_caller]
+    fn check(base: &str, own: &str, expected: &str) {
+        let dir = tempfile::tempdir().unwrap();
+        let schema = "schema = \"quell.profile/1\"\n";
+        let own = format!("{schema}include = [\"./base.toml\"]\n{own}");
+        std::fs::write(dir.path().join("base.toml"), format!("{schema}{base}")).unwrap();
+        std::fs::write(dir.path().join("own.toml"), own).unwrap();
+        let told = match Profile::load(dir.path().join("own.toml").to_str().unwrap()) {
+            Ok(profile) => profile.to_toml().lines().skip(3).map(|line| format!("{line}\n")).collect(),
+            Err(error) => {
+                error.to_string().replace(&format!("{}/", dir.path().canonicalize().unwrap().display()), "")
+            }
+        };
+        assert_eq!(told.trim_end(), expected);
+    }
+
+    #[test]
+    fn what_was_included_is_overridden_by_attribute_or_dropped_by_knob() {
+        let base =
+            "[knobs]\n'mem.swap' = { swappiness = 10 }\n'mem.dirty' = { ratio = 10, background_ratio = 3 }";
+        let swap = "[knobs]\n\"mem.swap\" = { \"swappiness\" = 10 }";
+        let dirty = "\"mem.dirty\" = { \"background_ratio\" = 3, \"ratio\" = 10 }";
+        check(base, "", &format!("{swap}\n{dirty}"));
+        check(base, "drop = ['mem.dirty']", swap);
+        check(base, "drop = ['mem.dirty', 'mem.swap']", "[knobs]");
+        // A file's own wish stands: it starts from nothing, not from what was included.
+        let anew = "drop = ['mem.dirty']\n[knobs]\n'mem.dirty' = { ratio = 20 }";
+        check(base, anew, &format!("{swap}\n\"mem.dirty\" = {{ \"ratio\" = 20 }}"));
+        let over = "[knobs]\n'mem.dirty' = { ratio = 20 }";
+        check(base, over, &format!("{swap}\n\"mem.dirty\" = {{ \"background_ratio\" = 3, \"ratio\" = 20 }}"));
+        check(base, "drop = ['mem.thp']", "own.toml:3: drop: no file that is included wants mem.thp");
+        check(
+            base,
+            "drop = ['mem.swp']",
+            "own.toml:3: drop: there is no knob \"mem.swp\"; did you mean \"mem.swap\"?",
+        );
+        check(base, "drop = 'mem.swap'", "own.toml:3: drop must be an array of strings, not a string");
+    }
+
+    #[test]
+    fn how_much_memory_stays_is_the_profiles_to_say() {
+        let said = "[guard]\nmemory_left_percent = 25";
+        check(said, "", "[guard]\nmemory_left_percent = 25\n[knobs]");
+        check(said, "[guard]\nmemory_left_percent = 10", "[knobs]"); // as without a word
+        check(
+            said,
+            "[guard]\nmemory_left_percent = 0",
+            "own.toml:4: guard.memory_left_percent = 0 is outside 1 to 90",
+        );
     }
 }

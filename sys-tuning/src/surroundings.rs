@@ -7,11 +7,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use host::boot::Cmdline;
-use host::numa::NodeId;
+use host::cpus::Cpus;
+use host::interfaces::{self, Interface};
 use host::programs::Programs;
+use host::resctrl::{self, Allocation};
 use host::sysctl_files::{self, Line};
 use host::tasks::{self, Occupant};
-use host::{Error, Root, choice, if_present, modules, numa};
+use host::{Error, Root, choice, if_present, modules};
+use units::CpuSet;
 
 pub(crate) const RCU_NORMAL: &str = "/sys/kernel/rcu_normal";
 pub(crate) const RCU_EXPEDITED: &str = "/sys/kernel/rcu_expedited";
@@ -33,8 +36,8 @@ const COMPARED: [&str; 8] =
 pub(crate) struct Surroundings {
     pub programs: Programs,
     pub modules: BTreeSet<String>,
-    /// The network interfaces that are devices, with their nodes.
-    pub interfaces: Vec<(String, Option<NodeId>)>,
+    /// The network interfaces.
+    pub interfaces: Vec<Interface>,
     /// What files set below `/proc/sys` at the next boot.
     pub sysctl_lines: Vec<Line>,
     pub cmdline: Option<Cmdline>,
@@ -42,8 +45,20 @@ pub(crate) struct Surroundings {
     pub realtime: Vec<Occupant>,
     /// Settings as they are, by path.
     pub now: BTreeMap<&'static str, String>,
+    /// How many interrupts the kernel shows.
+    pub interrupts: usize,
+    /// The caches of level 3.
+    pub caches: Vec<Cache>,
     /// What could not be read, with the reason.
     pub unseen: Vec<String>,
+}
+
+/// One cache of level 3.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Cache {
+    pub cpus: CpuSet,
+    /// Its ways and the fewest of a mask; the reason where it cannot be divided.
+    pub ways: Result<(u32, u32), String>,
 }
 
 impl Surroundings {
@@ -54,10 +69,12 @@ impl Surroundings {
         let mut seen = Self {
             programs: note(&mut unseen, Programs::read(root)),
             modules: note(&mut unseen, modules::loaded(root)),
-            interfaces: note(&mut unseen, numa::interfaces(root)),
+            interfaces: note(&mut unseen, interfaces::interfaces(root)),
             sysctl_lines: note(&mut unseen, sysctl_files::lines(root)),
             cmdline: note(&mut unseen, if_present(Cmdline::read(root))),
             realtime: note(&mut unseen, tasks::running_realtime(root)),
+            interrupts: note(&mut unseen, interrupts(root)),
+            caches: note(&mut unseen, caches(root)),
             ..Self::default()
         };
         seen.realtime.retain(|occupant| !occupant.stat.is_kernel && Some(occupant.pid.0) != own);
@@ -71,6 +88,25 @@ impl Surroundings {
         }
         Self { unseen, ..seen }
     }
+}
+
+fn interrupts(root: &Root) -> Result<usize, Error> {
+    let names = root.list("/proc/irq")?;
+    Ok(names.iter().filter(|name| name.bytes().all(|b| b.is_ascii_digit())).count())
+}
+
+fn caches(root: &Root) -> Result<Vec<Cache>, Error> {
+    let ways = match resctrl::allocation(root)? {
+        Allocation::None { reason } => Err(reason),
+        Allocation::Level3(level) => Ok((level.all.count(), level.ways_min)),
+    };
+    let mut sharers: BTreeMap<u32, CpuSet> = BTreeMap::new();
+    for cpu in Cpus::read(root)?.online.iter() {
+        if let Some(cache) = resctrl::cache_of(root, cpu)? {
+            sharers.entry(cache).or_insert_with(CpuSet::empty).insert(cpu);
+        }
+    }
+    Ok(sharers.into_values().map(|cpus| Cache { cpus, ways: ways.clone() }).collect())
 }
 
 /// The value; its default, and a note, when it could not be had. A tree without the file is not worth a word.

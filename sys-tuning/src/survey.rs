@@ -9,6 +9,7 @@ use nix::unistd::{AccessFlags, access};
 use units::CpuSet;
 
 use crate::Error;
+use crate::assertions::{self, Machine};
 use crate::boot;
 use crate::cell::{Cell, Form, Reading};
 use crate::draft::{Contradiction, Draft, Scope, Wish};
@@ -52,6 +53,10 @@ impl Survey {
             facts.read_tasks(root, &fenced);
         }
         let mut draft = draft(&facts, &roles, profile);
+        if !profile.assertions.is_empty() {
+            let machine = Machine::read(root);
+            draft.dangers.extend(assertions::broken(&profile.assertions, &machine, &facts, &roles));
+        }
         if !draft.mistakes.is_empty() {
             return Err(Error::Profile(ProfileMistakes(draft.mistakes)));
         }

@@ -14,7 +14,7 @@ fn help(words: &[&str]) -> String {
 #[test]
 fn help_is_as_it_was() {
     golden("help/quell.txt", &help(&[]));
-    for command in ["up", "agent", "report", "budgets", "stalls", "config", "tune"] {
+    for command in ["up", "agent", "report", "budgets", "stalls", "doctor", "config", "tune"] {
         golden(&format!("help/{command}.txt"), &help(&[command]));
     }
     golden("help/tune-prove.txt", &help(&["tune", "prove"]));

@@ -19,6 +19,7 @@ mod harness;
 
 mod agent;
 mod config;
+mod doctor;
 mod help;
 mod keeper;
 mod readers;

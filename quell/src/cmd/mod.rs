@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod config;
+pub mod doctor;
 pub mod read;
 pub mod tune;
 pub mod up;

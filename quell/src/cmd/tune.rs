@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use host::Root;
 use report::{
-    AppliedChange, ApplyDocument, Change, Danger, DriftDocument, Drifted, Exit, HistoryDocument,
+    AppliedChange, ApplyDocument, Change, Danger, DriftDocument, Drifted, Exit, Hint, HistoryDocument,
     PlanDocument, RollbackDocument, Skipped, StatusCounts, Transaction, VerifiedKnob, VerifyDocument,
     WallTime, text, wall_time_now,
 };
@@ -37,7 +37,8 @@ pub fn run(options: &Tune) -> Result<Exit, Failure> {
         }
     }
     match &options.verb {
-        TuneVerb::Plan { profile, script } => plan(options, &profile.profile, *script),
+        TuneVerb::Plan { profile, contradictions: true, .. } => contradictions(options, &profile.profile),
+        TuneVerb::Plan { profile, script, .. } => plan(options, &profile.profile, *script),
         TuneVerb::Apply { profile, atomic, accept_dangers, confirm_within } => {
             let confirm_by = confirm_within.map(confirm::deadline).transpose()?;
             let apply = ApplyOptions {
@@ -94,6 +95,19 @@ fn rollback_to(to: Option<&str>) -> Result<RollbackTo, Failure> {
             )
         }),
     }
+}
+
+/// What works against what, and nothing else of the plan.
+fn contradictions(options: &Tune, profile: &str) -> Result<Exit, Failure> {
+    let plan = engine(options)?.examine(&Profile::load(profile)?)?;
+    let lines: Vec<String> =
+        plan.contradictions.iter().map(|found| format!("{}: {}", found.rule, found.reason)).collect();
+    if lines.is_empty() {
+        output::print("no contradictions")?;
+        return Ok(Exit::Yes);
+    }
+    output::print(&lines.join("\n"))?;
+    Ok(Exit::No)
 }
 
 fn plan(options: &Tune, profile: &str, script: bool) -> Result<Exit, Failure> {
@@ -263,12 +277,14 @@ fn plan_document(plan: &Plan) -> PlanDocument {
         what: format!("{}: {}", found.rule, found.reason),
         fix: None,
     };
+    let hint = |hint: &sys_tuning::Hint| Hint { topic: hint.topic.to_owned(), what: hint.what.clone() };
     PlanDocument {
         profile: plan.profile.clone(),
         changes: plan.changes.iter().flat_map(rows).collect(),
         skipped: left_alone(&plan.skipped, plan),
         contradictions: plan.contradictions.iter().map(contradiction).collect(),
         dangers: plan.dangers.iter().map(danger).collect(),
+        hints: plan.hints.iter().map(hint).collect(),
         reboot_required: plan.reboot_required,
         ..PlanDocument::default()
     }

@@ -1,6 +1,7 @@
 //! Documents as JSON: the schema in the first key, whole nanoseconds, `null` for what is absent.
 
 pub(crate) mod boot;
+pub(crate) mod doctor;
 pub(crate) mod error;
 pub(crate) mod explain;
 pub(crate) mod keeper;

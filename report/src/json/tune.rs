@@ -24,11 +24,23 @@ pub struct PlanDocument {
     pub contradictions: Vec<Danger>,
     /// What could go wrong by applying this.
     pub dangers: Vec<Danger>,
+    /// What is worth knowing about the division of the machine; nothing follows from it.
+    #[serde(default)]
+    pub hints: Vec<Hint>,
     /// Whether part of it takes hold with a reboot only.
     pub reboot_required: bool,
 }
 
 super::document!(PlanDocument, "quell.plan/1");
+
+/// One thing worth knowing.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Hint {
+    /// What it is about.
+    pub topic: String,
+    /// The sentence, with its arithmetic.
+    pub what: String,
+}
 
 /// One value that is to become another.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -5,6 +5,7 @@
 //! `\u{1b}` and not sent to the terminal: colour comes from here or not at all.
 
 mod boot;
+mod doctor;
 mod explain;
 mod page;
 mod prove;
@@ -13,6 +14,7 @@ mod table;
 mod tune;
 
 pub use boot::boot;
+pub use doctor::doctor;
 pub use explain::{knob, knobs, knobs_markdown};
 pub use prove::prove;
 pub use report::{budgets, live, report, stalls};

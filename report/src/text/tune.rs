@@ -28,6 +28,10 @@ pub fn plan(plan: &PlanDocument, style: &Style) -> String {
         page.heading("Left as it is");
         entries(&mut page, plan.skipped.iter().map(skipped));
     }
+    if !plan.hints.is_empty() {
+        page.heading("Hints");
+        plan.hints.iter().for_each(|hint| page.text(2, &format!("{}: {}", hint.topic, hint.what)));
+    }
     page.finish()
 }
 

@@ -25,6 +25,14 @@ impl BootFacts {
         Ok(Self { loader: loader::find(root, state.as_ref())?, state, cmdline_len })
     }
 
+    /// Why the loader takes no arguments of ours; `None` where it does.
+    pub fn unfit(&self) -> Option<&str> {
+        match &self.loader {
+            Loader::Ready => None,
+            Loader::Absent(reason) | Loader::Unfit(reason) => Some(reason),
+        }
+    }
+
     /// Whether a line stands there that this boot was not made with.
     pub fn waits(&self) -> bool {
         self.state.as_ref().is_some_and(|state| !state.is_running())

@@ -192,11 +192,12 @@ fn isolated_off_line(view: &View<'_>) -> Vec<String> {
 
 fn nic_far_from_engine(view: &View<'_>) -> Vec<String> {
     let isolated = &view.roles.isolated;
-    let far = |(name, node): &(String, Option<host::numa::NodeId>)| {
-        let node = view.facts.device_nodes.iter().find(|known| Some(known.id) == *node)?;
+    let far = |card: &host::interfaces::Interface| {
+        let node = view.facts.device_nodes.iter().find(|known| Some(known.id) == card.node)?;
         (!isolated.is_empty() && node.cpus.intersection(isolated).is_empty()).then(|| {
             format!(
-                "{name} is on {} ({}) and the isolated CPU {isolated} are not: each packet crosses nodes",
+                "{} is on {} ({}) and the isolated CPU {isolated} are not: each packet crosses nodes",
+                card.name,
                 node.id,
                 none_or(&node.cpus)
             )

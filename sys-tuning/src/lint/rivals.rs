@@ -78,20 +78,27 @@ fn tuner_alive(view: &View<'_>) -> Vec<String> {
         .collect()
 }
 
-fn alive_while(view: &View<'_>, name: &str, knob: &str, what: &str) -> Vec<String> {
-    if view.profile.wants(knob) && view.surroundings.programs.is_alive(name) {
-        vec![format!("{name} runs and {what}, against {knob}: `systemctl disable --now {name}`")]
+fn numad_alive(view: &View<'_>) -> Vec<String> {
+    if view.profile.wants("mem.numa") && view.surroundings.programs.is_alive("numad") {
+        vec![
+            "numad runs and moves memory between nodes, against mem.numa: `systemctl disable --now numad`"
+                .to_owned(),
+        ]
     } else {
         Vec::new()
     }
 }
 
-fn numad_alive(view: &View<'_>) -> Vec<String> {
-    alive_while(view, "numad", "mem.numa", "moves memory between nodes")
-}
-
 fn ksmtuned_alive(view: &View<'_>) -> Vec<String> {
-    alive_while(view, "ksmtuned", "mem.ksm", "switches the merging of pages on when memory is short")
+    let unmerged = view.wish("/sys/kernel/mm/ksm/run").is_some_and(|to| to != "1");
+    if unmerged && view.surroundings.programs.is_alive("ksmtuned") {
+        vec![
+            "ksmtuned runs and switches the merging of pages on again: `systemctl disable --now ksmtuned`"
+                .to_owned(),
+        ]
+    } else {
+        Vec::new()
+    }
 }
 
 fn stalld_and_throttling(view: &View<'_>) -> Vec<String> {

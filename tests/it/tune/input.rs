@@ -107,6 +107,10 @@ fn what_would_hurt_the_host_is_refused_with_the_reason() {
         let profile = tuned.toml("p.toml", &first);
         tuned.run(["apply", "--accept-dangers", "--profile", &profile]).succeeds();
     }
+    let asserted = "[assert]\nisolated.min = 2\n[knobs]\n'mem.swap' = { swappiness = 10 }";
+    let counted = ["p.toml:3", "isolated.min = 2", "no CPU is isolated"];
+    check(&small, asserted, &[], &counted);
+    check(&small, asserted, &["--accept-dangers"], &counted); // the profile itself says so
     refused(&small, "[cpus]\nisolated = '1,9'", Exit::Usage, &["p.toml:3", "CPU 9 does not exist"]);
 }
 

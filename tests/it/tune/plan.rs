@@ -38,6 +38,32 @@ fn a_plan_is_text_and_json() {
     }
 }
 
+#[test]
+fn contradictions_are_told_before_anything_is_written_and_can_be_seen_alone() {
+    let tuned = Tuned::small();
+    let dir = tuned.host.path().join("etc/sysctl.d");
+    fs::create_dir_all(&dir).unwrap();
+    fs::write(dir.join("90-local.conf"), "# ours\nvm.swappiness = 60\n").unwrap();
+    let profile = tuned.profile("'mem.swap' = { swappiness = 10 }");
+    let told = "sysctl-line: /etc/sysctl.d/90-local.conf:2 sets /proc/sys/vm/swappiness to 60";
+    let before = tuned.host.snapshot();
+    let alone = tuned.run(["plan", "--contradictions", "--profile", &profile]).exits(Exit::No);
+    assert!(alone.stdout.starts_with(told) && alone.stdout.lines().count() == 1, "{alone}");
+    let whole = tuned.run(["plan", "--json", "--profile", &profile]).exits(Exit::Pending);
+    let what = whole.json("quell.plan/1")["contradictions"][0]["what"].to_string();
+    assert!(what.contains(told), "{what}");
+    let text = tuned.run(["plan", "--profile", &profile]).exits(Exit::Pending);
+    assert!(text.stdout.contains("Contradictions") && text.stdout.contains("sysctl-line"), "{text}");
+    assert!(tuned.host.snapshot() == before);
+    let kept = tuned.profile("'mem.swap' = { swappiness = 60 }");
+    let none = tuned.run(["plan", "--contradictions", "--profile", &kept]).exits(Exit::Yes);
+    assert_eq!(none.stdout, "no contradictions\n");
+    let rule = Quell::new().args(["tune", "explain", "sysctl-line"]).run().succeeds();
+    assert!(rule.stdout.contains("at the next boot"), "{rule}");
+    let all = Quell::new().args(["tune", "explain", "contradictions"]).run().succeeds();
+    golden("tune/contradictions.txt", &all.stdout);
+}
+
 /// Calls that change a file system, and the flags with which a file is opened to be changed.
 const CHANGING: [&str; 13] = [
     "O_WRONLY",

@@ -8,8 +8,12 @@ use crate::cli::Tune;
 use crate::failure::Failure;
 use crate::output;
 
-/// Explains one knob or all.
+/// Explains one knob or all, or what a plan is held against.
 pub fn run(options: &Tune, id: Option<&str>, markdown: bool) -> Result<Exit, Failure> {
+    if let Some(told) = rules(id) {
+        output::print(&told)?;
+        return Ok(Exit::Yes);
+    }
     let knobs: Vec<&Knob> = match id {
         None => registry::all().to_vec(),
         Some(id) => vec![registry::find(id).ok_or_else(|| unknown(id))?],
@@ -24,6 +28,14 @@ pub fn run(options: &Tune, id: Option<&str>, markdown: bool) -> Result<Exit, Fai
     };
     output::print(&told)?;
     Ok(Exit::Yes)
+}
+
+/// The rules of that name; every one for `contradictions`; `None` for anything else.
+fn rules(id: Option<&str>) -> Option<String> {
+    let id = id?;
+    let rules = sys_tuning::contradiction_rules().filter(|(name, _)| id == "contradictions" || *name == id);
+    let lines: Vec<String> = rules.map(|(name, doc)| format!("{name}\n    {doc}")).collect();
+    (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
 fn unknown(id: &str) -> Failure {
