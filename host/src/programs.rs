@@ -1,7 +1,8 @@
 //! Which programs run on the machine, and which of systemd's units are active: by name only, to know who else is at work.
 //!
 //! A process may call itself anything, so a name is a hint for a person, never a proof. Sources:
-//! Documentation/filesystems/proc.rst, 1.1 (comm, at most 15 characters); systemd, src/core/unit.c (unit_export_invocation_id).
+//! Documentation/filesystems/proc.rst, 1.1 (comm, at most 15 characters); systemd, src/core/unit.c
+//! (unit_export_invocation_id).
 
 use std::collections::{BTreeMap, BTreeSet};
 

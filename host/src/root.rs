@@ -22,8 +22,8 @@ use crate::Error;
 use crate::error::Malformed;
 use units::limits::KERNEL_FILE_BYTES_MAX;
 
-/// The directories that hold kernel files, the one (`etc`) with the machine's identity, the one of the boot loader, and those
-/// of what other programs keep.
+/// The directories that hold kernel files, the one (`etc`) with the machine's identity, the one of the boot loader, and
+/// those of what other programs keep.
 const TOPS: [&str; 7] = ["proc", "sys", "dev", "etc", "boot", "run", "usr"];
 
 /// Those of other programs: nothing in them is ever written.

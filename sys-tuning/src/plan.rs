@@ -188,8 +188,8 @@ fn behind_a_spinner(changes: &[Change], realtime: &[Occupant]) -> Option<Danger>
     let change = changes.iter().find(|change| change.blast == Blast::Stall)?;
     let Occupant { pid, stat } = realtime.first()?;
     let reason = format!(
-        "the write waits for kernel work on every CPU, and CPU {} is held by real-time thread {:?} ({} {}, process {pid}) at \
-         this moment: it may stay in the kernel for a second or for as long as the thread spins; apply before the thread \
+        "the write waits for kernel work on every CPU, and CPU {} is held by real-time thread {:?} ({} {}, process {pid}) \
+         at this moment: it may stay in the kernel for a second or for as long as the thread spins; apply before the thread \
          starts",
         stat.cpu, stat.name, stat.class, stat.rt_priority
     );
