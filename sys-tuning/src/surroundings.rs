@@ -12,9 +12,9 @@ use host::interfaces::{self, Interface};
 use host::programs::Programs;
 use host::resctrl::{self, Allocation};
 use host::sysctl_files::{self, Line};
-use host::tasks::{self, Occupant};
+use host::tasks::{self, Occupant, Stat};
 use host::{Error, Root, choice, if_present, modules};
-use units::CpuSet;
+use units::{CpuSet, Nanos};
 
 pub(crate) const RCU_NORMAL: &str = "/sys/kernel/rcu_normal";
 pub(crate) const RCU_EXPEDITED: &str = "/sys/kernel/rcu_expedited";
@@ -41,7 +41,7 @@ pub(crate) struct Surroundings {
     /// What files set below `/proc/sys` at the next boot.
     pub sysctl_lines: Vec<Line>,
     pub cmdline: Option<Cmdline>,
-    /// The real-time threads of programs that had a CPU or waited for one at this moment.
+    /// The real-time threads of programs that have a CPU at this moment, and had one for most of their life.
     pub realtime: Vec<Occupant>,
     /// Settings as they are, by path.
     pub now: BTreeMap<&'static str, String>,
@@ -77,7 +77,10 @@ impl Surroundings {
             caches: note(&mut unseen, caches(root)),
             ..Self::default()
         };
-        seen.realtime.retain(|occupant| !occupant.stat.is_kernel && Some(occupant.pid.0) != own);
+        let uptime = uptime(root);
+        seen.realtime.retain(|occupant| {
+            !occupant.stat.is_kernel && Some(occupant.pid.0) != own && spins(&occupant.stat, uptime)
+        });
         for path in COMPARED {
             let text = note(&mut unseen, if_present(root.read(path)));
             seen.now.extend(text.map(|text| (path, text.trim().to_owned())));
@@ -88,6 +91,20 @@ impl Surroundings {
         }
         Self { unseen, ..seen }
     }
+}
+
+// Format: "350735.47 234388.90\n", the first in seconds since boot   (Documentation/filesystems/proc.rst, 1.3)
+fn uptime(root: &Root) -> Option<Nanos> {
+    let text = root.read("/proc/uptime").ok()?;
+    let seconds: u64 = text.split('.').next()?.parse().ok()?;
+    Some(Nanos::from_secs(seconds))
+}
+
+/// Whether a thread that runs now does so most of the time: one that wakes up for a moment holds nobody up. Where the
+/// machine's age is not told, it is taken for one that does.
+fn spins(stat: &Stat, uptime: Option<Nanos>) -> bool {
+    let age = |uptime: Nanos| uptime - Nanos::from_millis(10).times(stat.start_ticks);
+    uptime.is_none_or(|uptime| stat.cpu_time.times(2) >= age(uptime))
 }
 
 fn interrupts(root: &Root) -> Result<usize, Error> {
@@ -117,4 +134,38 @@ fn note<T: Default>(unseen: &mut Vec<String>, read: Result<T, Error>) -> T {
         }
         T::default()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use host::tasks::{Class, Pid};
+    use units::CpuId;
+
+    /// A thread that started `age` seconds before the machine was 100 s old, and had a CPU for `ran` of them.
+    #[track_caller]
+    fn check(age: u64, ran: u64, expected: bool) {
+        let stat = Stat {
+            tid: Pid(7),
+            name: "engine".to_owned(),
+            state: 'R',
+            class: Class::Fifo,
+            rt_priority: 50,
+            cpu: CpuId(1),
+            start_ticks: (100 - age) * 100,
+            is_kernel: false,
+            is_bound: false,
+            cpu_time: Nanos::from_secs(ran),
+        };
+        assert_eq!(spins(&stat, Some(Nanos::from_secs(100))), expected, "{age} {ran}");
+        assert!(spins(&stat, None), "a machine that does not tell its age");
+    }
+
+    #[test]
+    fn who_spins() {
+        check(10, 10, true);
+        check(10, 5, true);
+        check(10, 4, false);
+        check(0, 0, true); // just started, and running
+    }
 }
