@@ -331,7 +331,9 @@ fn absence_has_three_meanings() {
         "[knobs]\n'iso.timermig' = { enabled = false }\n'mem.numa' = { balancing = 0 }\n'mem.dirty' = { ratio = 5 }",
         "mem.dirty failed: missing: every kernel since 2.6.29 has it\n\
          mem.numa ok: already so: this kernel does no NUMA balancing\n\
-         iso.timermig not-applicable: this kernel does not migrate timers",
+         iso.timermig not-applicable: this kernel does not migrate timers\n\
+         timers-stay-on-isolated: iso.timermig is false: timers armed on CPU 1 stay there (TuneD network-latency wants it \
+         so; cluster-node-tuning-operator does not, because isolated CPUs cannot be evacuated)",
     );
 }
 
@@ -426,6 +428,11 @@ fn shipped_profiles_are_sound_on_every_captured_machine() {
         for (name, _) in sys_tuning::SHIPPED {
             let profile = Profile::load(name).unwrap();
             let plan = engine.plan(&profile).unwrap();
+            if *name == "qualify" && host == "firecracker-2cpu-6.18" {
+                let told: Vec<&str> = plan.dangers.iter().map(|danger| danger.knob).collect();
+                assert_eq!(told, ["assert"], "no CPU is isolated there, and one must be");
+                continue;
+            }
             assert!(plan.dangers.is_empty() && plan.unreadable.is_empty(), "{host} {name}: {plan:#?}");
             let unexpected: Vec<_> = plan.skipped.iter().filter(|one| one.status.is_trouble()).collect();
             assert!(unexpected.is_empty(), "{host} {name}: {unexpected:#?}");
@@ -508,7 +515,12 @@ fn real_time_guards() {
     );
     // The fair server guards the only housekeeping CPU.
     let one = "[cpus]\nisolated = '1-3'\n[knobs]\n'iso.rtthrottle' = { runtime_us = -1 }";
-    check(one, "iso.rtthrottle runtime_us: 950000 -> -1");
+    check(
+        one,
+        "iso.rtthrottle runtime_us: 950000 -> -1\n\
+         fair-server-without-throttling: iso.rtthrottle is -1, and the fair server still stops a spinning real-time thread \
+         on CPU 1-3: see iso.fairserver",
+    );
     let before = "there is no fair server here: it came with Linux 6.12, and it is set in debugfs, which must be mounted";
     check_plan(
         &Machine::captured("qemu-4cpu-2node-6.1-rt"),
