@@ -440,6 +440,14 @@ fn booted(seen: &Seen) -> Vec<Finding> {
         Standing::OnTrial => {
             ("this boot is a trial of its line", "`quell tune boot` says whether it is kept")
         }
+        Standing::NotTaken => (
+            "this boot was to try a line, and GRUB left it armed: it cannot write, or its menu was not used",
+            "`quell tune boot` says why",
+        ),
+        Standing::PassedOver => (
+            "a boot line was to be tried and another entry was booted",
+            "boot the default entry, or `quell tune boot forget`",
+        ),
         Standing::CameBack => (
             "a boot line was tried and the machine came back with the one before",
             "change the profile, or `quell tune boot forget` to try it again",

@@ -75,6 +75,8 @@ pub(crate) struct Draft {
     pub arguments: Vec<Asked>,
     pub skipped: Vec<Skipped>,
     pub dangers: Vec<Danger>,
+    /// What a knob sees by itself; the pair rules are in `lint`.
+    pub contradictions: Vec<Contradiction>,
     /// What is wrong with the profile on this machine, with its place.
     pub mistakes: Vec<String>,
 }
@@ -182,6 +184,10 @@ impl Draft {
 
     pub fn danger(&mut self, knob: &'static str, may_be_accepted: bool, reason: String) {
         self.dangers.push(Danger { knob, reason, may_be_accepted });
+    }
+
+    pub fn contradiction(&mut self, rule: &'static str, reason: String) {
+        self.contradictions.push(Contradiction { rule, reason });
     }
 
     /// A setting that cannot be met on this machine.

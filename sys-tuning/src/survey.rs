@@ -69,14 +69,15 @@ impl Survey {
     /// What works against what.
     pub fn contradictions(&self, profile: &Profile, surroundings: &Surroundings) -> Vec<Contradiction> {
         let wishes = self.seen.iter().map(|seen| &seen.wish);
-        lint::contradictions(&View {
+        let found = lint::contradictions(&View {
             profile,
             facts: &self.facts,
             roles: &self.roles,
             surroundings,
             wishes: wishes.filter_map(|wish| Some((wish.cell.path.as_str(), wish.to.as_deref()?))).collect(),
             arguments: self.draft.arguments.iter().map(|asked| asked.argument.as_str()).collect(),
-        })
+        });
+        self.draft.contradictions.iter().cloned().chain(found).collect()
     }
 }
 
