@@ -229,7 +229,7 @@ mod tests {
             cell: cell.clone(),
             to: Some((*to).to_owned()),
             reason: String::new(),
-            cause: None,
+            cause: "mem.huge",
         };
         let mut draft = Draft { wishes: wishes.iter().map(wish).collect(), ..Draft::default() };
         let scope = Scope { facts: &facts, roles: &roles };
