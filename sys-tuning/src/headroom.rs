@@ -105,8 +105,8 @@ pub(crate) fn refusal(node: &Node, floor: Floor, demand: &Demand) -> Option<Stri
         return None;
     }
     Some(format!(
-        "{}: {} would take {} MiB more; {} MiB are free and {} MiB of file cache can be had, {} MiB of them stay free ({} %, \
-         at least 1 GiB) and {} MiB are left for others, so at most {} MiB can be given",
+        "{}: {} would take {} MiB more; {} MiB are free and {} MiB of file cache can be had, {} MiB of them stay free ({} \
+         %, at least 1 GiB) and {} MiB are left for others, so at most {} MiB can be given",
         node.id,
         demand.told(),
         mib_up(growth),
@@ -192,8 +192,8 @@ mod tests {
         check(
             (20_480, 5_247, 0),
             &demand(&[(m2, 512, 0), (g1, 1, 0)], 1_024),
-            "node0: 512 × 2M (held: 0; p:1) and 1 × 1G (held: 0; p:1) and 1024 MiB of vm.min_free_kbytes would take 3072 MiB \
-             more; 5247 MiB are free and 0 MiB of file cache can be had, 2048 MiB of them stay free (10 %, at least 1 GiB) \
+            "node0: 512 × 2M (held: 0; p:1) and 1 × 1G (held: 0; p:1) and 1024 MiB of vm.min_free_kbytes would take 3072 \
+             MiB more; 5247 MiB are free and 0 MiB of file cache can be had, 2048 MiB of them stay free (10 %, at least 1 GiB) \
              and 128 MiB are left for others, so at most 3071 MiB can be given",
         );
         check(
