@@ -193,8 +193,8 @@ mod tests {
             (20_480, 5_247, 0),
             &demand(&[(m2, 512, 0), (g1, 1, 0)], 1_024),
             "node0: 512 × 2M (held: 0; p:1) and 1 × 1G (held: 0; p:1) and 1024 MiB of vm.min_free_kbytes would take 3072 \
-             MiB more; 5247 MiB are free and 0 MiB of file cache can be had, 2048 MiB of them stay free (10 %, at least 1 GiB) \
-             and 128 MiB are left for others, so at most 3071 MiB can be given",
+             MiB more; 5247 MiB are free and 0 MiB of file cache can be had, 2048 MiB of them stay free (10 %, at least \
+             1 GiB) and 128 MiB are left for others, so at most 3071 MiB can be given",
         );
         check(
             (1_024, 900, 0),
