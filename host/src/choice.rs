@@ -37,6 +37,14 @@ pub fn current(text: &str) -> Option<&str> {
     text.split_ascii_whitespace().find_map(|word| word.strip_prefix('[')?.strip_suffix(']'))
 }
 
+/// The selector at `path`, which shows `text`.
+///
+/// # Errors
+/// [`Error::Format`], as [`read`].
+pub fn of(root: &Root, path: &str, text: &str) -> Result<Choice, Error> {
+    root.parsed(path, text, parse)
+}
+
 // Format: "always defer defer+madvise [madvise] never\n"   (Documentation/admin-guide/mm/transhuge.rst)
 fn parse(text: &str) -> Result<Choice, Malformed> {
     let bracketed = |word: &str| word.strip_prefix('[')?.strip_suffix(']').map(str::to_owned);

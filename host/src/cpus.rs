@@ -52,7 +52,7 @@ impl Cpus {
             online: list(root, "online")?,
             offline: list(root, "offline")?,
             isolated: list(root, "isolated")?,
-            nohz_full: if_present(root.parse(&format!("{DIR}/nohz_full"), parse_nohz_full))?,
+            nohz_full: if_present(root.parse_attribute(&format!("{DIR}/nohz_full"), parse_nohz_full))?,
         })
     }
 
@@ -71,7 +71,7 @@ impl Cpus {
 
 // Format: "0-3\n"; "\n" for none   (Documentation/admin-guide/cputopology.rst)
 fn list(root: &Root, name: &str) -> Result<CpuSet, Error> {
-    root.parse(&format!("{DIR}/{name}"), text::cpulist)
+    root.parse_attribute(&format!("{DIR}/{name}"), text::cpulist)
 }
 
 // Format: "2-3\n", or "(null)\n" where the mask was never allocated   (drivers/base/cpu.c, print_cpus_nohz_full)
@@ -96,14 +96,20 @@ pub struct Place {
 /// [`Error::Read`], [`Error::Format`].
 pub fn place(root: &Root, cpu: CpuId) -> Result<Option<Place>, Error> {
     let file = |name: &str| format!("{DIR}/cpu{cpu}/topology/{name}");
-    let Some(siblings) = if_present(root.parse(&file("thread_siblings_list"), text::cpulist))? else {
-        return Ok(None);
-    };
+    let Some(siblings) = siblings(root, cpu)? else { return Ok(None) };
     Ok(Some(Place {
         package: if_present(root.parse(&file("physical_package_id"), parse_topology_id))?.flatten(),
         core: if_present(root.parse(&file("core_id"), parse_topology_id))?.flatten(),
         siblings,
     }))
+}
+
+/// The on-line hardware threads of the core of `cpu`, itself among them; `None` while it is off line.
+///
+/// # Errors
+/// [`Error::Read`], [`Error::Format`].
+pub fn siblings(root: &Root, cpu: CpuId) -> Result<Option<CpuSet>, Error> {
+    if_present(root.parse_attribute(&format!("{DIR}/cpu{cpu}/topology/thread_siblings_list"), text::cpulist))
 }
 
 // Format: "0\n", "-1\n" for unknown   (Documentation/ABI/stable/sysfs-devices-system-cpu)

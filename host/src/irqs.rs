@@ -71,31 +71,32 @@ pub fn lines(root: &Root) -> Result<Vec<Line>, Error> {
     for irq in numbers {
         lines.extend(if_present(line(root, irq))?); // absent: freed since the directory was listed
     }
-    number_the_equal(&mut lines);
-    Ok(lines.into_iter().map(|(_, line)| line).collect())
+    number_the_equal(root, &mut lines)?;
+    Ok(lines)
 }
 
-/// One interrupt with its hardware number, not yet told from its equals.
-fn line(root: &Root, irq: Irq) -> Result<(u64, Line), Error> {
-    let proc = |name: &str| format!("/proc/irq/{irq}/{name}");
-    let sys = |name: &str| format!("/sys/kernel/irq/{irq}/{name}");
-    let chip = root.parse(&sys("chip_name"), |text| Ok(text.trim().to_owned()))?;
-    let actions = root.parse(&sys("actions"), parse_actions)?;
-    let line = Line {
+/// One interrupt, not yet told from its equals.
+fn line(root: &Root, irq: Irq) -> Result<Line, Error> {
+    let affinity = affinity_path(irq);
+    let chip = root.parse_attribute(&attribute(irq, "chip_name"), |text| Ok(text.trim().to_owned()))?;
+    let actions = root.parse_attribute(&attribute(irq, "actions"), |text| Ok(parse_actions(text)))?;
+    let effective = format!("/proc/irq/{irq}/effective_affinity_list");
+    Ok(Line {
         irq,
         identity: Identity { chip, actions, occurrence: 0 },
-        affinity: root.parse(&affinity_path(irq), text::cpulist)?,
-        effective: if_present(root.parse(&proc("effective_affinity_list"), text::cpulist))?,
-        immovable: !root.is_writable(&affinity_path(irq))?,
-    };
-    // Without interrupt domains there is no hardware number; the order of the lines then has to do.
-    let hardware = if_present(root.parse(&sys("hwirq"), parse_hardware_number))?.flatten();
-    Ok((hardware.unwrap_or(u64::from(irq.0)), line))
+        affinity: root.parse_attribute(&affinity, text::cpulist)?,
+        effective: if_present(root.parse_attribute(&effective, text::cpulist))?,
+        immovable: !root.is_attribute_writable(&affinity)?,
+    })
+}
+
+fn attribute(irq: Irq, name: &str) -> String {
+    format!("/sys/kernel/irq/{irq}/{name}")
 }
 
 // Format: "i801_smbus,ehci_hcd:usb1\n", "\n" for none   (Documentation/ABI/testing/sysfs-kernel-irq, actions)
-fn parse_actions(text: &str) -> Result<Vec<String>, Malformed> {
-    Ok(text.trim().split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect())
+fn parse_actions(text: &str) -> Vec<String> {
+    text.trim().split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 // Format: "524288\n", or "\n" without a domain   (Documentation/ABI/testing/sysfs-kernel-irq, hwirq)
@@ -103,16 +104,26 @@ fn parse_hardware_number(text: &str) -> Result<Option<u64>, Malformed> {
     if text.trim().is_empty() { Ok(None) } else { text::number(text).map(Some) }
 }
 
-/// Numbers those of equal chip and actions in the order of their hardware numbers.
-fn number_the_equal(lines: &mut [(u64, Line)]) {
-    lines.sort_by_key(|(hardware, line)| (*hardware, line.irq));
-    let mut seen: BTreeMap<Identity, u32> = BTreeMap::new();
-    for (_, line) in lines.iter_mut() {
-        let next = seen.entry(line.identity.clone()).or_default();
-        line.identity.occurrence = *next;
-        *next += 1;
+/// Numbers those of equal chip and actions in the order of their hardware numbers, which are read of them alone.
+fn number_the_equal(root: &Root, lines: &mut [Line]) -> Result<(), Error> {
+    let mut equal: BTreeMap<Identity, Vec<usize>> = BTreeMap::new();
+    for (index, line) in lines.iter().enumerate() {
+        equal.entry(line.identity.clone()).or_default().push(index);
     }
-    lines.sort_by_key(|(_, line)| line.irq);
+    for (_, indices) in equal.into_iter().filter(|(_, indices)| indices.len() > 1) {
+        let mut order = Vec::with_capacity(indices.len());
+        for index in indices {
+            let irq = lines[index].irq;
+            // Without interrupt domains there is no hardware number; the order of the lines then has to do.
+            let hardware = if_present(root.parse(&attribute(irq, "hwirq"), parse_hardware_number))?.flatten();
+            order.push((hardware.unwrap_or(u64::from(irq.0)), irq, index));
+        }
+        order.sort_unstable();
+        for (occurrence, (.., index)) in (0..).zip(order) {
+            lines[index].identity.occurrence = occurrence;
+        }
+    }
+    Ok(())
 }
 
 /// Where interrupts go that are requested from now on.
@@ -218,18 +229,25 @@ fn parse_counts(line: &str, rest: &str, columns: usize) -> Result<(Vec<u64>, Str
 mod tests {
     use super::*;
 
-    fn line_of(irq: u32, hardware: u64, action: &str) -> (u64, Line) {
+    fn line_of(irq: u32, action: &str) -> Line {
         let identity = Identity { chip: "IO-APIC".into(), actions: vec![action.into()], occurrence: 0 };
-        let affinity = CpuSet::empty();
-        (hardware, Line { irq: Irq(irq), identity, affinity, effective: None, immovable: false })
+        Line { irq: Irq(irq), identity, affinity: CpuSet::empty(), effective: None, immovable: false }
     }
 
     #[test]
     fn equals_are_told_apart_by_hardware_number() {
-        let mut lines = [line_of(24, 6, "ACPI:Ged"), line_of(25, 5, "ACPI:Ged"), line_of(26, 4, "ttyS0")];
-        number_the_equal(&mut lines);
-        let names: Vec<String> = lines.iter().map(|(_, line)| line.identity.to_string()).collect();
-        assert_eq!(names, ["IO-APIC ACPI:Ged #1", "IO-APIC ACPI:Ged", "IO-APIC ttyS0"]);
+        let dir = tempfile::tempdir().unwrap();
+        for (irq, hardware) in [(24, "6\n"), (25, "5\n"), (26, "4\n"), (27, "\n")] {
+            let folder = dir.path().join(format!("sys/kernel/irq/{irq}"));
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join("hwirq"), hardware).unwrap();
+        }
+        let mut lines =
+            [line_of(24, "ACPI:Ged"), line_of(25, "ACPI:Ged"), line_of(26, "ttyS0"), line_of(27, "ACPI:Ged")];
+        number_the_equal(&Root::at(dir.path()), &mut lines).unwrap();
+        let names: Vec<String> = lines.iter().map(|line| line.identity.to_string()).collect();
+        let expected = ["IO-APIC ACPI:Ged #1", "IO-APIC ACPI:Ged", "IO-APIC ttyS0", "IO-APIC ACPI:Ged #2"];
+        assert_eq!(names, expected);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Every reader takes a [`Root`], so that a test can own the kernel: the same code reads `/` and a captured fixture
 //! tree. What a kernel may not offer is an `Option` or an [`Error::Absent`], never a zero. Nothing here knows profiles
-//! or budgets, and nothing caches: each call reads what is true now.
+//! or budgets, and nothing caches: each call reads what is true now, if through a descriptor that was kept (`kept.rs`).
 
 pub mod affinity;
 pub mod block;
@@ -56,10 +56,12 @@ pub mod workqueues;
 
 mod durable;
 mod error;
+mod kept;
 mod netlink;
 mod root;
 mod text;
 
 pub use durable::SECTOR_BYTES;
 pub use error::{Error, if_present};
+pub use kept::allow_descriptors;
 pub use root::Root;

@@ -92,7 +92,7 @@ pub fn devices(root: &Root) -> Result<Option<BTreeMap<NodeId, usize>>, Error> {
     let Some(names) = if_present(root.list(PCI))? else { return Ok(None) };
     let mut counts = BTreeMap::new();
     for name in names {
-        let node = if_present(root.parse(&format!("{PCI}/{name}/numa_node"), text::number::<i32>))?;
+        let node = if_present(root.parse_attribute(&format!("{PCI}/{name}/numa_node"), text::number::<i32>))?;
         if let Some(node) = node.and_then(|node| u16::try_from(node).ok()) {
             *counts.entry(NodeId(node)).or_default() += 1;
         }

@@ -9,6 +9,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,6 +21,7 @@ use nix::sys::stat::Mode;
 
 use crate::Error;
 use crate::error::Malformed;
+use crate::kept::{self, Kept};
 use units::limits::KERNEL_FILE_BYTES_MAX;
 
 /// The directories that hold kernel files, the one (`etc`) with the machine's identity, the one of the boot loader, and
@@ -37,6 +39,7 @@ pub struct Root {
     prefix: PathBuf,
     tops: [OnceLock<OwnedFd>; TOPS.len()],
     writes: AtomicU64,
+    kept: Kept,
 }
 
 impl Root {
@@ -49,7 +52,12 @@ impl Root {
     /// A captured or fake machine below `prefix`. Nothing is opened yet.
     #[must_use]
     pub fn at(prefix: &Path) -> Self {
-        Self { prefix: prefix.to_owned(), tops: Default::default(), writes: AtomicU64::new(0) }
+        Self {
+            prefix: prefix.to_owned(),
+            tops: Default::default(),
+            writes: AtomicU64::new(0),
+            kept: Kept::default(),
+        }
     }
 
     /// Whether this is the running machine rather than a fixture.
@@ -76,10 +84,55 @@ impl Root {
     /// [`Error::Absent`], [`Error::Read`] (also for text that is not UTF-8 or longer than
     /// [`KERNEL_FILE_BYTES_MAX`]), [`Error::Path`].
     pub fn read(&self, path: &str) -> Result<String, Error> {
-        String::from_utf8(self.read_bytes(path)?).map_err(|_| Error::Read {
-            path: self.display(path),
-            cause: io::Error::new(io::ErrorKind::InvalidData, "not UTF-8"),
+        String::from_utf8(self.read_bytes(path)?).map_err(|_| self.not_utf8(path))
+    }
+
+    /// The text of an attribute, which stays open for the next time: for files of at most one value or list, that are read
+    /// again and again.
+    ///
+    /// # Errors
+    /// As [`Root::read`].
+    pub fn read_attribute(&self, path: &str) -> Result<String, Error> {
+        let bytes = self.with_attribute(path, kept::read)?;
+        String::from_utf8(bytes).map_err(|_| self.not_utf8(path))
+    }
+
+    /// Whether an attribute's mode lets anybody write it, as [`Root::is_writable`]; it stays open.
+    pub(crate) fn is_attribute_writable(&self, path: &str) -> Result<bool, Error> {
+        self.with_attribute(path, |file| Ok(file.metadata()?.permissions().mode() & 0o222 != 0))
+    }
+
+    /// Closes every attribute that was kept open: the things behind the names may be others now.
+    pub fn forget_attributes(&self) {
+        self.kept.forget_all();
+    }
+
+    fn with_attribute<T>(&self, path: &str, look: impl Fn(&File) -> io::Result<T>) -> Result<T, Error> {
+        if let Some(file) = self.kept.find(path) {
+            // What fails on a kept descriptor may be another thing by now.
+            match look(&file) {
+                Ok(seen) if self.is_system() || !kept::is_replaced(&file) => return Ok(seen),
+                _ => self.kept.forget(path),
+            }
+        }
+        let file = self.kept.keep(path, self.open(path, OFlag::O_RDONLY)?);
+        look(&file).map_err(|cause| {
+            self.kept.forget(path);
+            self.unreadable(path, cause)
         })
+    }
+
+    fn not_utf8(&self, path: &str) -> Error {
+        let cause = io::Error::new(io::ErrorKind::InvalidData, "not UTF-8");
+        Error::Read { path: self.display(path), cause }
+    }
+
+    fn unreadable(&self, path: &str, cause: io::Error) -> Error {
+        match cause.raw_os_error() {
+            // The object behind the file (a CPU, a task, a device) went away between open and read.
+            Some(libc::ENODEV | libc::ESRCH) => Error::Absent { path: self.display(path) },
+            _ => Error::Read { path: self.display(path), cause },
+        }
     }
 
     /// The whole file, with U+FFFD for what is not UTF-8: for files that carry names others chose (threads, devices).
@@ -110,8 +163,27 @@ impl Root {
         path: &str,
         parser: impl FnOnce(&str) -> Result<T, Malformed>,
     ) -> Result<T, Error> {
-        let text = self.read_lossy(path)?;
-        parser(&text).map_err(|Malformed { line, problem }| Error::Format {
+        self.parsed(path, &self.read_lossy(path)?, parser)
+    }
+
+    /// The same of an attribute, which stays open. As there, what is not UTF-8 is replaced.
+    pub(crate) fn parse_attribute<T>(
+        &self,
+        path: &str,
+        parser: impl FnOnce(&str) -> Result<T, Malformed>,
+    ) -> Result<T, Error> {
+        let bytes = self.with_attribute(path, kept::read)?;
+        self.parsed(path, &String::from_utf8_lossy(&bytes), parser)
+    }
+
+    /// What `parser` makes of `text`, which stands in the file at `path`.
+    pub(crate) fn parsed<T>(
+        &self,
+        path: &str,
+        text: &str,
+        parser: impl FnOnce(&str) -> Result<T, Malformed>,
+    ) -> Result<T, Error> {
+        parser(text).map_err(|Malformed { line, problem }| Error::Format {
             path: self.display(path),
             line,
             problem,
@@ -119,11 +191,7 @@ impl Root {
     }
 
     pub(crate) fn read_bytes(&self, path: &str) -> Result<Vec<u8>, Error> {
-        let failed = |cause: io::Error| match cause.raw_os_error() {
-            // The object behind the file (a CPU, a task, a device) went away between open and read.
-            Some(libc::ENODEV | libc::ESRCH) => Error::Absent { path: self.display(path) },
-            _ => Error::Read { path: self.display(path), cause },
-        };
+        let failed = |cause| self.unreadable(path, cause);
         let mut bytes = Vec::with_capacity(FIRST_READ_BYTES);
         File::from(self.open(path, OFlag::O_RDONLY)?)
             .take(KERNEL_FILE_BYTES_MAX as u64 + 1)
@@ -437,7 +505,6 @@ mod tests {
 
     #[test]
     fn a_mode_without_write_bits_is_seen_by_root_too() {
-        use std::os::unix::fs::PermissionsExt;
         let (dir, root) = fake();
         assert!(root.is_writable("/proc/sys/vm/swappiness").unwrap());
         let read_only = std::fs::Permissions::from_mode(0o444);

@@ -297,7 +297,7 @@ impl Cell {
         }
         let mut raw = Vec::new();
         for file in self.files() {
-            match root.read(file) {
+            match root.read_attribute(file) {
                 Ok(text) => raw.push(text),
                 Err(error) if error.is_absent() => return Ok(Reading::Absent),
                 Err(error) => return Err(error),
@@ -308,7 +308,7 @@ impl Cell {
             return Ok(Reading::Torn);
         }
         let text = match self.form {
-            Form::Choice => host::choice::read(root, &self.path)?.current,
+            Form::Choice => host::choice::of(root, &self.path, &raw[0])?.current,
             _ => self.canonical(&raw).map_err(|problem| Error::Format {
                 path: root.display(&self.path),
                 line: raw.concat(),
@@ -388,12 +388,14 @@ impl Cell {
         if let Form::Inferred(attribute) = &self.form {
             return attribute.home.suits(now, want);
         }
-        match (&self.effect, now.parse::<CpuSet>(), want.parse::<CpuSet>()) {
-            (Effect::MovesInto(_), Ok(now), Ok(want)) => !now.is_empty() && now.is_subset(&want),
+        let moves = matches!(self.effect, Effect::MovesInto(_));
+        if !moves && !matches!(self.form, Form::Affinity { .. }) {
+            return self.same(now, want);
+        }
+        match (now.parse::<CpuSet>(), want.parse::<CpuSet>()) {
+            (Ok(now), Ok(want)) if moves => !now.is_empty() && now.is_subset(&want),
             // A thread that keeps itself to fewer CPUs is not on any other.
-            (_, Ok(now), Ok(want)) if matches!(self.form, Form::Affinity { .. }) => {
-                self.same(&now.difference(&want).to_string(), "")
-            }
+            (Ok(now), Ok(want)) => self.same(&now.difference(&want).to_string(), ""),
             _ => self.same(now, want),
         }
     }

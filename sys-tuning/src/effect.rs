@@ -73,7 +73,8 @@ fn cpus(
     path: &str,
     parse: impl Fn(&str) -> Result<CpuSet, ParseError>,
 ) -> Result<CpuSet, Error> {
-    let text = if_present(root.read(path))?.ok_or_else(|| Error::Absent { path: root.display(path) })?;
+    let text =
+        if_present(root.read_attribute(path))?.ok_or_else(|| Error::Absent { path: root.display(path) })?;
     parse(&text).map_err(|error| Error::Format {
         path: root.display(path),
         line: error.text,

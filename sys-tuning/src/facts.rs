@@ -6,7 +6,8 @@
 mod caches;
 mod power;
 
-use std::collections::BTreeMap;
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, HashMap};
 
 use host::affinity::{self, Reaching};
 use host::cgroups::{self, Hierarchy, Version};
@@ -35,6 +36,7 @@ pub(crate) struct Facts {
     /// The sets of hardware threads that share a core, each with more than one.
     pub sibling_groups: Vec<CpuSet>,
     pub irqs: Vec<Line>,
+    pub irqs_by_name: OnceCell<HashMap<String, usize>>,
     pub nodes: Vec<Node>,
     pub page_sizes: Vec<PageSize>,
     pub pools: Vec<(NodeId, PageSize, Pool)>,
@@ -197,6 +199,14 @@ impl Facts {
         self.files.get(pattern).is_some_and(|files| files.iter().any(|known| known == identity))
     }
 
+    /// The interrupt of this name. A look-up: a machine has hundreds, and each is looked for.
+    pub fn irq(&self, identity: &str) -> Option<&Line> {
+        let by_name = self.irqs_by_name.get_or_init(|| {
+            self.irqs.iter().enumerate().map(|(index, line)| (line.identity.to_string(), index)).collect()
+        });
+        self.irqs.get(*by_name.get(identity)?)
+    }
+
     /// One node's pool of huge pages of one size.
     pub fn pool(&self, node: NodeId, size: PageSize) -> Option<Pool> {
         self.pools.iter().find(|(n, s, _)| *n == node && *s == size).map(|(_, _, pool)| *pool)
@@ -216,7 +226,7 @@ impl Facts {
 fn siblings(root: &Root, cpus: Option<&Cpus>) -> Result<Vec<CpuSet>, Error> {
     let mut groups = Vec::new();
     for cpu in cpus.into_iter().flat_map(|cpus| cpus.online.iter()) {
-        let group = cpus::place(root, cpu)?.map_or_else(CpuSet::empty, |place| place.siblings);
+        let group = cpus::siblings(root, cpu)?.unwrap_or_else(CpuSet::empty);
         // Each group once: with its first CPU.
         if group.count() > 1 && group.first() == Some(cpu) {
             groups.push(group);

@@ -357,10 +357,12 @@ impl Ledger {
         self.live().into_iter().filter(|id| in_effect.contains(id) && !undone.contains(id)).collect()
     }
 
-    /// Whether the cell is as it is because of an apply that is not undone.
-    pub fn is_live(&self, line: &Line) -> bool {
+    /// The cells that are as they are because of an apply that is not undone.
+    pub fn live_lines(&self) -> impl Iterator<Item = (&Target, &Line)> {
         let live = self.live();
-        line.layers.iter().any(|layer| live.contains(&layer.id))
+        let is_live =
+            move |(_, line): &(&Target, &Line)| line.layers.iter().any(|layer| live.contains(&layer.id));
+        self.lines.iter().filter(is_live)
     }
 
     /// The cells to put back, in the order to do it, and the transactions that are undone by it.

@@ -149,13 +149,9 @@ impl Plan {
     pub fn at_runtime(mut self) -> Self {
         let (boot, runtime) = self.changes.into_iter().partition(|change| change.when == When::Boot);
         self.changes = runtime;
-        let skipped = |change: Change| Skipped {
-            knob: change.knob,
-            attribute: change.attribute,
-            identity: change.identity,
-            status: Status::NeedsReboot,
-            reason: "only `quell tune apply` edits the boot line".to_owned(),
-        };
+        let reason = "only `quell tune apply` edits the boot line";
+        let skipped =
+            |change: Change| Skipped { status: Status::NeedsReboot, ..change.skipped(reason.to_owned()) };
         let boot: Vec<Change> = boot;
         self.skipped.extend(boot.into_iter().map(skipped));
         self
@@ -333,6 +329,17 @@ fn skipped(wish: &Wish, status: Status, reason: String) -> Skipped {
 }
 
 impl Change {
+    /// The row of a change that is not made now.
+    pub(crate) fn skipped(&self, reason: String) -> Skipped {
+        Skipped {
+            knob: self.knob,
+            attribute: self.attribute.clone(),
+            identity: self.identity.clone(),
+            status: Status::Failed,
+            reason,
+        }
+    }
+
     /// Whether the change brings something into being that was not there.
     #[must_use]
     pub fn is_creation(&self) -> bool {

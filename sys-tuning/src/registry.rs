@@ -10,6 +10,7 @@ pub(crate) mod pattern;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::str::FromStr;
 
 use crate::cell::Cell;
 use crate::declared;
@@ -241,6 +242,25 @@ words!(
         Memory = "memory",
     }
 );
+
+impl Blast {
+    /// All of them, mildest first.
+    pub const ALL: [Self; 6] =
+        [Self::Harmless, Self::Ipi, Self::Stall, Self::LinkReset, Self::TaskMove, Self::Memory];
+}
+
+impl FromStr for Blast {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        let words = Self::ALL.map(|blast| blast.to_string());
+        let found = words.iter().position(|known| known == word).map(|index| Self::ALL[index]);
+        found.ok_or_else(|| match units::nearest(word, words.iter().map(String::as_str)) {
+            Some(near) => format!("{word:?} is no blast class; did you mean {near:?}?"),
+            None => format!("{word:?} is no blast class; classes are {}", words.join(", ")),
+        })
+    }
+}
 
 /// What it means that the kernel does not have a knob, with the reason to show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -178,6 +178,7 @@ impl Holder {
         let had_effect: BTreeSet<(Target, String)> =
             self.lines.drain(..).filter_map(HeldLine::with_effect).collect();
         self.side_effects.clear();
+        self.engine.root.forget_attributes(); // devices may have come and gone behind their names
         let book = self.engine.book()?;
         if let Some(damaged) = self.engine.damage(&book) {
             return Err(damaged);

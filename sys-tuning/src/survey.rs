@@ -94,6 +94,12 @@ fn look(root: &Root, wish: Wish) -> Seen {
     let reading = wish.cell.read(root);
     let unwritable = match &reading {
         Ok(Reading::Absent) if wish.cell.form != Form::Directory => None,
+        // Nothing is written where all is well, which is nearly everywhere.
+        Ok(Reading::Value { text, .. })
+            if wish.to.as_ref().is_some_and(|to| wish.cell.satisfies(text, to)) =>
+        {
+            None
+        }
         _ => unwritable(root, &wish.cell),
     };
     Seen { wish, reading, unwritable }

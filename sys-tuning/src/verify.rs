@@ -110,8 +110,10 @@ impl Engine {
         });
         let mut knobs: Vec<Verifying> = skipped.chain(dangers).collect();
         let holds = ledger.holds();
+        let last = ledger.last_live().map(|last| last.begin.id);
+        let known = |target: &Target| Known::of(&ledger, last, &holds, target);
         for seen in survey.seen.iter().filter(|seen| seen.wish.to.is_some()) {
-            let row = self.compare(seen, &ledger, &holds, &profile.name);
+            let row = self.compare(seen, &ledger, &known(&target(&seen.wish)), &profile.name);
             match seen.wish.cell.effect {
                 Effect::Booted => knobs.extend(boot::rows(&self.root, &survey.draft.arguments, &row)),
                 _ => knobs.push(row),
@@ -120,13 +122,7 @@ impl Engine {
         Ok(Verified { profile: profile.name.clone(), knobs, contradictions, notes })
     }
 
-    fn compare(
-        &self,
-        seen: &Seen,
-        ledger: &Ledger,
-        holds: &BTreeMap<&Target, &str>,
-        profile: &str,
-    ) -> Verifying {
+    fn compare(&self, seen: &Seen, ledger: &Ledger, known: &Known, profile: &str) -> Verifying {
         let wish = &seen.wish;
         let want = wish.to.clone().unwrap_or_default();
         let row = Verifying {
@@ -144,7 +140,6 @@ impl Engine {
             Ok(Reading::Torn) => return row.with(Status::Failed, "the file is empty"),
             Err(error) => return row.with(Status::Failed, error.to_string()),
         };
-        let known = Known::of(ledger, holds, &target(wish));
         let row = Verifying { have: Some(have.clone()), owner: known.owner(have), ..row };
         if wish.cell.satisfies(have, &want) {
             let sight = effect::look(&self.root, &wish.cell, &want, have);
@@ -164,8 +159,8 @@ impl Engine {
             let row = Verifying { effective: sight.effective, ..row };
             return row.with(Status::NotApplicable, reason.clone());
         }
-        match known.wanted {
-            Some(ours) if wish.cell.satisfies(&ours, &want) => Verifying {
+        match &known.wanted {
+            Some(ours) if wish.cell.satisfies(ours, &want) => Verifying {
                 fix: Some(format!("quell tune apply --profile {profile}")),
                 ..row.with(Status::Drifted, format!("was {ours} when it was applied, and is {have} now"))
             },
@@ -181,11 +176,12 @@ struct Known {
 }
 
 impl Known {
-    fn of(ledger: &Ledger, holds: &BTreeMap<&Target, &str>, target: &Target) -> Self {
-        let Some(last) = ledger.last_live() else { return Self { wanted: None, id: None } };
+    /// `last` is the last apply that is not undone.
+    fn of(ledger: &Ledger, last: Option<u64>, holds: &BTreeMap<&Target, &str>, target: &Target) -> Self {
+        let Some(last) = last else { return Self { wanted: None, id: None } };
         let left = ledger.lines.get(target).and_then(|line| line.left().map(str::to_owned));
         let held = || holds.get(target).map(|value| (*value).to_owned());
-        Self { wanted: left.or_else(held), id: Some(last.begin.id) }
+        Self { wanted: left.or_else(held), id: Some(last) }
     }
 
     fn owner(&self, have: &str) -> Option<String> {

@@ -29,6 +29,7 @@ use crate::output;
 
 /// Runs a verb.
 pub fn run(options: &Tune) -> Result<Exit, Failure> {
+    host::allow_descriptors(); // before anything is read
     if !matches!(options.verb, TuneVerb::Explain { .. } | TuneVerb::Confirm { guard: true, .. }) {
         let undone = confirm::undo_overdue(options);
         // Somebody asks for the very step back that was just made: a second one would take away what was kept.

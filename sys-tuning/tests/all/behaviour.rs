@@ -810,7 +810,7 @@ fn what_cannot_be_understood_does_not_keep_the_rest_from_going_back() {
     let engine = machine.engine();
     let text = "[knobs]\n'mem.swap' = { swappiness = 10 }\n'irq.aff' = { cpus = '0' }\n'cpu.qos' = { cpus = '1', latency_us = 0 }";
     apply(&engine, text).unwrap();
-    machine.put("/sys/kernel/irq/41/hwirq", "a format of next year\n");
+    machine.put("/proc/irq/41/smp_affinity_list", "a format of next year\n");
     machine.put("/sys/devices/system/cpu/offline", "likewise\n");
     assert_eq!(
         restored(&back(&engine, RollbackTo::Baseline, false).unwrap()),

@@ -67,7 +67,7 @@ fn immovable_reason(line: &Line, cpus: &CpuSet) -> String {
 }
 
 fn locate(facts: &Facts, attribute: &str, identity: &str) -> Option<Cell> {
-    let line = facts.irqs.iter().find(|line| line.identity.to_string() == identity)?;
+    let line = facts.irq(identity)?;
     (attribute == "cpus").then(|| cell(line))
 }
 
