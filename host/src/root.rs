@@ -9,7 +9,6 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +20,7 @@ use nix::sys::stat::Mode;
 
 use crate::Error;
 use crate::error::Malformed;
-use crate::kept::{self, Kept};
+use crate::kept::{self, Attribute, Kept};
 use units::limits::KERNEL_FILE_BYTES_MAX;
 
 /// The directories that hold kernel files, the one (`etc`) with the machine's identity, the one of the boot loader, and
@@ -99,7 +98,7 @@ impl Root {
 
     /// Whether an attribute's mode lets anybody write it, as [`Root::is_writable`]; it stays open.
     pub(crate) fn is_attribute_writable(&self, path: &str) -> Result<bool, Error> {
-        self.with_attribute(path, |file| Ok(file.metadata()?.permissions().mode() & 0o222 != 0))
+        self.with_attribute(path, kept::is_writable)
     }
 
     /// Closes every attribute that was kept open: the things behind the names may be others now.
@@ -107,7 +106,7 @@ impl Root {
         self.kept.forget_all();
     }
 
-    fn with_attribute<T>(&self, path: &str, look: impl Fn(&File) -> io::Result<T>) -> Result<T, Error> {
+    fn with_attribute<T>(&self, path: &str, look: impl Fn(&Attribute) -> io::Result<T>) -> Result<T, Error> {
         if let Some(file) = self.kept.find(path) {
             // What fails on a kept descriptor may be another thing by now.
             match look(&file) {
@@ -505,6 +504,7 @@ mod tests {
 
     #[test]
     fn a_mode_without_write_bits_is_seen_by_root_too() {
+        use std::os::unix::fs::PermissionsExt;
         let (dir, root) = fake();
         assert!(root.is_writable("/proc/sys/vm/swappiness").unwrap());
         let read_only = std::fs::Permissions::from_mode(0o444);

@@ -9,7 +9,7 @@ use orders::{Evacuate, Refusal, STATUS_WORDS};
 use report::WallTime;
 use sys_tuning::{
     Applied, ApplyOptions, Asker, Engine, Error, Isolated, Over, Profile, Standing, StandingProfile,
-    StateDir, Status, registry,
+    StateDir, Status, Trading, registry,
 };
 use units::limits::FENCE_STEP_MAX;
 use units::{CpuSet, Nanos};
@@ -137,6 +137,7 @@ impl Duty {
         self.learn()?;
         let Some(wish) = &self.held.wish else { return Ok(()) };
         let plan = self.engine.plan(&wish.profile)?.at_runtime();
+        let plan = plan.in_hours(self.trading(now), now.wall_s());
         let applied = self.engine.apply(&plan, &wish.options(wish.standing.is_some(), now.wall))?;
         self.held.journal = applied.id.or(self.held.journal);
         if let Some(id) = applied.id {
@@ -197,9 +198,8 @@ impl Duty {
         if !self.policy.repair || self.held.wish.is_none() {
             return Ok(());
         }
-        if let Some(applied) =
-            self.engine.complete(&standing, &self.policy.repair_except, now.wall.unix_s())?
-        {
+        let (except, at) = (&self.policy.repair_except, now.wall.unix_s());
+        if let Some(applied) = self.engine.complete(&standing, except, at, self.trading(now))? {
             let written = written_by(&applied);
             self.ceiling.count(now.monotonic, written);
             self.held.journal = applied.id.or(self.held.journal);
@@ -286,9 +286,19 @@ impl Duty {
         self.held.wish.clone().ok_or_else(nothing)
     }
 
+    /// When the host trades; never while it is only coming up, because nobody trades on it yet.
+    #[must_use]
+    pub fn trading(&self, now: Moment) -> &Trading {
+        static NEVER: Trading = Trading::NEVER;
+        if now.boottime < self.policy.boot_settle { &NEVER } else { &self.policy.trading }
+    }
+
     fn reapply(&mut self, wish: &Wish, knobs: &[&str], now: Moment) -> Result<Changed, NotDone> {
         let plan =
             self.engine.plan(&wish.profile).map_err(|error| not_done(&error))?.at_runtime().only(knobs);
+        if let Some(why) = plan.kept_from(self.trading(now), now.wall_s()).into_iter().next() {
+            return Err(NotDone::Refused(Refusal::Policy, why));
+        }
         self.check_ceiling(u32::try_from(plan.changes.len()).unwrap_or(u32::MAX), now.monotonic)?;
         let applied =
             self.engine.apply(&plan, &wish.options(true, now.wall)).map_err(|error| not_done(&error))?;

@@ -21,4 +21,10 @@ impl Moment {
     pub fn now() -> Self {
         Self { monotonic: monotonic_now(), boottime: boottime_now(), wall: wall_time_now() }
     }
+
+    /// The wall clock in seconds since 1970, as trading hours are compared with.
+    #[must_use]
+    pub fn wall_s(&self) -> i64 {
+        i64::try_from(self.wall.unix_s()).unwrap_or(i64::MAX)
+    }
 }

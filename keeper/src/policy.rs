@@ -10,7 +10,7 @@ use std::path::Path;
 use config::{Document, Mistakes, Place, Section};
 use nix::sys::stat::{SFlag, fstat};
 use orders::Kind;
-use sys_tuning::{Profile, registry};
+use sys_tuning::{Profile, Trading, registry};
 use units::limits::{CHANGES_PER_HOUR_MAX, CONFIG_BYTES_MAX};
 use units::{Name, Nanos};
 
@@ -39,6 +39,8 @@ pub struct Policy {
     pub agent_user: Name,
     /// The latency `quell-hold` asks of all CPUs, in microseconds; `None` asks for nothing.
     pub hold_latency_us: Option<u32>,
+    /// When the host trades, and what may be changed meanwhile.
+    pub trading: Trading,
 }
 
 impl Default for Policy {
@@ -56,6 +58,7 @@ impl Default for Policy {
             boot_settle: Nanos::from_secs(60),
             agent_user: "quell".parse().expect("a built-in name is one"),
             hold_latency_us: None,
+            trading: Trading::NEVER,
         }
     }
 }
@@ -134,6 +137,7 @@ impl Policy {
             boot_settle: span(&top, "boot_settle", default.boot_settle),
             agent_user: top.parsed("agent_user").map_or(default.agent_user, |found| found.value),
             hold_latency_us: hold(&top),
+            trading: Trading::parse(&top),
         };
         top.finish();
         mistakes.into_result(policy)
@@ -275,6 +279,7 @@ mod tests {
             boot_settle: Nanos::from_secs(2),
             agent_user: "nobody".parse().unwrap(),
             hold_latency_us: Some(10),
+            trading: Trading::NEVER,
         };
         assert_eq!(policy.unwrap(), expected);
         assert!(
@@ -306,6 +311,10 @@ mod tests {
         check(
             "repair_except = ['mem.thp', 'mem.nothing']\n",
             "p:1: repair_except: there is no knob \"mem.nothing\"",
+        );
+        check(
+            "[[trading]]\nname = 'x'\nday = ['mon']\n",
+            "p:1: days is missing\np:1: from is missing\np:1: to is missing\np:1: zone is missing\np:3: unknown key \"trading.day\"; did you mean \"days\"?",
         );
         check("profile = 'colo'\nprofiles = ['balanced']\n", "p:1: profile \"colo\" is not among profiles");
     }

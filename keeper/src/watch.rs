@@ -365,8 +365,11 @@ impl Watch {
         let (mut repairs, mut done) = (Vec::new(), Vec::new());
         for drift in drifts {
             let cell = self.cells.entry(holder.target(drift.line).clone()).or_default();
+            let waits = duty.trading(now).forbids(holder.blast(drift.line), now.wall_s());
             let outcome = match cell.rivalry.drifted(now.monotonic, rules) {
                 _ if !may_repair(duty, holder, &drift) => Outcome::of(Deed::Observed),
+                // The end of the window has everything looked at again.
+                Move::Repair if waits.is_some() => Outcome { reason: waits, ..Outcome::of(Deed::Observed) },
                 Move::Wait => Outcome::of(Deed::Observed),
                 Move::Repair if left == 0 => Outcome::failed(NO_CHANGE_LEFT),
                 Move::Repair => {
@@ -414,7 +417,7 @@ impl Watch {
 
     /// Brings what stands about on what came since the last time.
     fn survey(&mut self, now: Moment, duty: &mut Duty) -> Result<(), Error> {
-        let fingerprint = fingerprint(duty);
+        let fingerprint = fingerprint(duty, now);
         if fingerprint == self.fingerprint {
             return Ok(());
         }
@@ -424,6 +427,9 @@ impl Watch {
         }
         if let Some(holder) = &mut self.holder {
             holder.forget(); // numbers may be others now, though the journal is the same
+        }
+        if duty.held.unfit.is_some() && duty.take_up(now) {
+            return Err(Error::Busy { path: String::new(), pid: None });
         }
         duty.complete(now)?; // what stands in the way of it now is met again by the next survey
         self.fingerprint = fingerprint;
@@ -558,11 +564,14 @@ impl Untold {
 }
 
 /// What a profile may want something of, and comes and goes: three small reads.
-fn fingerprint(duty: &Duty) -> String {
+/// The trading windows that are open are a part of it: at the end of one, what had to wait is due.
+fn fingerprint(duty: &Duty, now: Moment) -> String {
     let root = duty.engine.root();
     let names = |dir: &str| root.list(dir).unwrap_or_default().join(" ");
     let online = root.read("/sys/devices/system/cpu/online").unwrap_or_default();
-    [online, names("/proc/irq"), names("/sys/devices/virtual/workqueue")].join("\n")
+    let open: Vec<&str> =
+        duty.trading(now).open(now.wall_s()).map(|(window, _)| window.name.as_str()).collect();
+    [online, names("/proc/irq"), names("/sys/devices/virtual/workqueue"), open.join(" ")].join("\n")
 }
 
 #[cfg(test)]

@@ -16,6 +16,8 @@ pub const REPORT_SOCKET: &str = "/run/quell/report.sock";
 pub const CONFIG_FILE: &str = "/etc/quell/quell.toml";
 /// Where the tuning journal stands unless told otherwise.
 pub const STATE_DIR: &str = "/var/lib/quell/keeper";
+/// Where root's policy stands unless told otherwise.
+pub const POLICY_FILE: &str = "/etc/quell/policy.toml";
 
 /// quell: is this host quiet, what is its latency, and why not.
 #[derive(Debug, Parser)]
@@ -177,6 +179,9 @@ pub struct Tune {
     /// A fixture tree in place of /
     #[arg(long, global = true, value_name = "DIR", default_value = "/")]
     pub root: PathBuf,
+    /// The policy that says when the host trades
+    #[arg(long, global = true, value_name = "FILE", default_value = POLICY_FILE)]
+    pub policy: PathBuf,
     /// Print JSON
     #[arg(long, global = true)]
     pub json: bool,
@@ -216,6 +221,9 @@ pub enum TuneVerb {
         /// Go on in spite of dangers that the plan names and that may be accepted
         #[arg(long)]
         accept_dangers: bool,
+        /// Go on although a trading window is open that forbids what would be changed
+        #[arg(long)]
+        in_session: bool,
         /// Undo everything again unless `quell tune confirm` comes within this time, as in 60s
         #[arg(long, value_name = "TIME")]
         confirm_within: Option<Nanos>,

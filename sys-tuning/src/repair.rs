@@ -29,6 +29,7 @@ use crate::rollback::preserve;
 use crate::standing::StandingProfile;
 use crate::state::{Stamp, StateDir};
 use crate::status::Status;
+use crate::trading::Trading;
 use crate::transaction::Item;
 use crate::writer::{self, Done, Expected, Job, Mode};
 use crate::{Applied, ApplyOptions, Over};
@@ -112,8 +113,8 @@ impl Engine {
     /// Brings about what the standing profile wants and nothing holds yet: an interrupt that came, a CPU that is back. Its
     /// changes belong to the apply that asked for it. `None` when there is nothing of the kind.
     ///
-    /// What is held already and drifted is left to [`Holder::repair`], the boot command line to people, and the knobs
-    /// `except` as they are.
+    /// What is held already and drifted is left to [`Holder::repair`], what `trading` forbids at `at` to later, the boot
+    /// command line to people, and the knobs `except` as they are.
     ///
     /// # Errors
     /// As [`Engine::plan`] and [`Engine::apply`].
@@ -122,8 +123,9 @@ impl Engine {
         standing: &StandingProfile,
         except: &[String],
         at: u64,
+        trading: &Trading,
     ) -> Result<Option<Applied>, Error> {
-        let mut plan = self.plan(&standing.profile)?;
+        let mut plan = self.plan(&standing.profile)?.in_hours(trading, i64::try_from(at).unwrap_or(i64::MAX));
         let book = self.book()?;
         let known = watched(&book);
         plan.changes.retain(|change| {
@@ -243,6 +245,12 @@ impl Holder {
     #[must_use]
     pub fn target(&self, index: usize) -> &Target {
         &self.lines[index].target
+    }
+
+    /// What writing the line does to running threads.
+    #[must_use]
+    pub fn blast(&self, index: usize) -> Blast {
+        self.lines[index].knob.blast
     }
 
     /// What is to stand there.

@@ -157,6 +157,9 @@ impl Hours {
 }
 
 impl Trading {
+    /// No window at all.
+    pub const NEVER: Self = Self { windows: Vec::new() };
+
     /// The windows in the policy at `path`; none where there is no such file. What else stands there is not looked at.
     ///
     /// # Errors
@@ -180,12 +183,6 @@ impl Trading {
     /// The windows that are open at `at`, with the hours they are open for.
     pub fn open(&self, at: i64) -> impl Iterator<Item = (&Window, Span)> {
         self.windows.iter().filter_map(move |window| Some((window, window.hours.at(at)?)))
-    }
-
-    /// The window of that name.
-    #[must_use]
-    pub fn window(&self, name: &str) -> Option<&Window> {
-        self.windows.iter().find(|window| window.name.as_str() == name)
     }
 
     /// Why a change of this class has to wait; `None` when it may be made at `at`.
@@ -258,7 +255,7 @@ impl Plan {
     pub fn in_hours(mut self, trading: &Trading, at: i64) -> Self {
         let waits = |change: &Change| match change.when {
             When::Runtime => trading.forbids(change.blast, at),
-            When::Boot | When::Firmware => None,
+            When::Boot | When::Firmware | When::Elsewhere => None,
         };
         let (kept, left) = self.changes.into_iter().partition(|change| waits(change).is_none());
         let left: Vec<Change> = left;

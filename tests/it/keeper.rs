@@ -5,6 +5,7 @@ mod calls;
 mod hold;
 mod orders;
 mod strangers;
+mod trading;
 
 use std::fs::{self, File, Permissions};
 use std::io;

@@ -20,7 +20,7 @@ use report::{
 use sys_tuning::boot::Part;
 use sys_tuning::{
     Agreement, Applied, ApplyOptions, Drift, Engine, Error, History, Outcome, Plan, Profile, RollbackOptions,
-    RollbackTo, RolledBack, Status, Verified, What, script,
+    RollbackTo, RolledBack, Status, Trading, Verified, What, script,
 };
 
 use crate::cli::{STATE_DIR, Tune, TuneVerb};
@@ -40,7 +40,7 @@ pub fn run(options: &Tune) -> Result<Exit, Failure> {
     match &options.verb {
         TuneVerb::Plan { profile, contradictions: true, .. } => contradictions(options, &profile.profile),
         TuneVerb::Plan { profile, script, .. } => plan(options, &profile.profile, *script),
-        TuneVerb::Apply { profile, atomic, accept_dangers, confirm_within } => {
+        TuneVerb::Apply { profile, atomic, accept_dangers, in_session, confirm_within } => {
             let confirm_by = confirm_within.map(confirm::deadline).transpose()?;
             let apply = ApplyOptions {
                 confirm_by,
@@ -49,7 +49,7 @@ pub fn run(options: &Tune) -> Result<Exit, Failure> {
                 at: now(),
                 ..ApplyOptions::PLAIN
             };
-            apply_profile(options, &profile.profile, &apply)
+            apply_profile(options, &profile.profile, &apply, *in_session)
         }
         TuneVerb::Confirm { guard: true, .. } => confirm::guard(options),
         TuneVerb::Confirm { id, .. } => confirm::confirm(options, *id),
@@ -131,9 +131,17 @@ fn plan(options: &Tune, profile: &str, script: bool) -> Result<Exit, Failure> {
     })
 }
 
-fn apply_profile(options: &Tune, profile: &str, apply: &ApplyOptions) -> Result<Exit, Failure> {
+fn apply_profile(
+    options: &Tune,
+    profile: &str,
+    apply: &ApplyOptions,
+    in_session: bool,
+) -> Result<Exit, Failure> {
     let engine = engine(options)?;
     let plan = engine.examine(&Profile::load(profile)?)?;
+    if !in_session {
+        refuse_in_session(options, &plan, apply.at)?;
+    }
     let guard = apply.confirm_by.map(|_| confirm::Guard::start(options)).transpose()?;
     let applied = engine.apply(&plan, apply)?;
     drop(guard);
@@ -159,6 +167,15 @@ fn apply_profile(options: &Tune, profile: &str, apply: &ApplyOptions) -> Result<
         (Outcome::Failed, _) => Exit::Failure,
         (Outcome::RolledBack, _) => Exit::RolledBack,
     })
+}
+
+/// A trading window that is open forbids what the plan would do. A policy that cannot be read may have one.
+fn refuse_in_session(options: &Tune, plan: &Plan, at: u64) -> Result<(), Failure> {
+    let trading = Trading::read(&options.policy).map_err(|mistakes| {
+        Failure::new(Exit::Usage, format!("{mistakes} (--in-session goes on without the policy)"))
+    })?;
+    let reasons = plan.kept_from(&trading, i64::try_from(at).unwrap_or(i64::MAX));
+    if reasons.is_empty() { Ok(()) } else { Err(Error::Refused(reasons).into()) }
 }
 
 fn verify(options: &Tune, profile: &str) -> Result<Exit, Failure> {

@@ -12,7 +12,7 @@ use host::tasks::Pid;
 use host::{Root, affinity};
 use sys_tuning::{
     Agreement, ApplyOptions, Engine, Outcome, Profile, RollbackOptions, RollbackTo, Standing, Status,
-    Verified,
+    Trading, Verified,
 };
 use units::CpuSet;
 
@@ -210,7 +210,7 @@ fn threads_of_others_leave_and_come_back() {
     // Whoever watches brings those that came since in line, and the way back knows them.
     let later = Idler::on("0-1");
     let Standing::Profile(standing) = bench.engine().standing().unwrap() else { panic!("nothing stands") };
-    let completed = bench.engine().complete(&standing, &[], 0).unwrap().unwrap();
+    let completed = bench.engine().complete(&standing, &[], 0, &Trading::NEVER).unwrap().unwrap();
     assert_eq!(completed.changes.len(), 1, "{completed:#?}");
     assert_eq!((later.allowed().to_string(), bench.drifted().len()), ("0".to_owned(), 0));
 

@@ -3,7 +3,9 @@
 use std::fs;
 
 use nix::fcntl::{Flock, FlockArg};
-use sys_tuning::{ApplyOptions, Engine, Error, Holder, Look, Profile, RollbackOptions, RollbackTo, Standing};
+use sys_tuning::{
+    ApplyOptions, Engine, Error, Holder, Look, Profile, RollbackOptions, RollbackTo, Standing, Trading,
+};
 
 use crate::tree::Machine;
 
@@ -135,7 +137,7 @@ fn what_came_since_is_brought_about_as_part_of_the_apply() {
     apply(&engine, "'irq.aff' = { cpus = '0' }");
     let complete = || {
         let Standing::Profile(standing) = engine.standing().unwrap() else { panic!("it stands") };
-        engine.complete(&standing, &[], 0).unwrap()
+        engine.complete(&standing, &[], 0, &Trading::NEVER).unwrap()
     };
     assert!(complete().is_none());
     machine.put("/proc/irq/24/smp_affinity_list", "1\n");
@@ -208,7 +210,7 @@ fn what_is_left_alone_is_not_brought_about() {
     apply(&engine, "'irq.aff' = { cpus = '0' }");
     paths.iter().for_each(|path| fs::rename(aside(path), machine.file(path)).unwrap());
     let Standing::Profile(standing) = engine.standing().unwrap() else { panic!("it stands") };
-    assert!(engine.complete(&standing, &["irq.aff".to_owned()], 0).unwrap().is_none());
+    assert!(engine.complete(&standing, &["irq.aff".to_owned()], 0, &Trading::NEVER).unwrap().is_none());
     assert_eq!(machine.get("/proc/irq/41/smp_affinity_list"), "0-1\n");
-    assert_eq!(engine.complete(&standing, &[], 0).unwrap().unwrap().changes.len(), 1);
+    assert_eq!(engine.complete(&standing, &[], 0, &Trading::NEVER).unwrap().unwrap().changes.len(), 1);
 }

@@ -36,6 +36,31 @@ fn a_profile_there_and_back() {
 }
 
 #[test]
+fn a_trading_window_keeps_what_it_does_not_allow_and_never_a_roll_back() {
+    let tuned = Tuned::small();
+    let before = tuned.host.snapshot();
+    let always = "[[trading]]\nname = 'always'\ndays = ['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun']\nfrom = '00:00'\n\
+                  to = '00:00'\nzone = 'UTC'\nallow = ['harmless']\n";
+    let policy = tuned.quell.file("policy.toml", always).display().to_string();
+    let harmless = tuned.toml("harmless.toml", "[knobs]\n'mem.swap' = { swappiness = 10 }");
+    let stalls = tuned
+        .toml("stalls.toml", "[knobs]\n'mem.swap' = { swappiness = 20 }\n'mem.thp' = { enabled = 'never' }");
+    let apply = |profile: &str| tuned.run(["apply", "--profile", profile, "--policy", &policy]);
+    let refused = apply(&stalls).exits(Exit::Refused);
+    let told = "trading window always is open until ";
+    assert!(refused.stderr.contains(told), "{}", refused.stderr);
+    assert!(refused.stderr.contains("and allows harmless, not mem.thp (stall)"), "{}", refused.stderr);
+    assert!(tuned.host.snapshot() == before, "nothing was written, the harmless part neither");
+    apply(&harmless).succeeds();
+    tuned.run(["apply", "--profile", &stalls, "--policy", &policy, "--in-session"]).succeeds();
+    tuned.run(["rollback", "--to", "baseline", "--policy", &policy]).succeeds();
+    assert!(tuned.host.snapshot() == before);
+    let broken = tuned.quell.file("broken.toml", "[[trading]]\nname = 'x'\n").display().to_string();
+    let unread = tuned.run(["apply", "--profile", &harmless, "--policy", &broken]).exits(Exit::Usage);
+    assert!(unread.stderr.contains("days is missing"), "{}", unread.stderr);
+}
+
+#[test]
 fn history_tells_newest_first() {
     let tuned = Tuned::small();
     tuned.swappiness(10).succeeds();
