@@ -9,7 +9,8 @@ use super::{Host, ORIGINAL, SWAPPINESS, WANTED};
 fn always(allow: &str) -> String {
     format!(
         "boot_settle = '0s'\nrepair = true\nallow = ['repair']\n[[trading]]\nname = 'always'\n\
-         days = ['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun']\nfrom = '00:00'\nto = '00:00'\nzone = 'UTC'\nallow = {allow}\n"
+         days = ['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun']\nfrom = '00:00'\nto = '00:00'\nzone = 'UTC'\n\
+         allow = {allow}\n"
     )
 }
 
