@@ -30,6 +30,10 @@ const TOPS: [&str; 7] = ["proc", "sys", "dev", "etc", "boot", "run", "usr"];
 /// Those of other programs: nothing in them is ever written.
 const READ_ONLY: [&str; 2] = ["run", "usr"];
 
+/// Times that a path is resolved again. A link such as `/sys/class/net/eth0` climbs within its tree, and while somebody
+/// mounts or renames anything at all the kernel cannot vouch for such a step and says EAGAIN (openat2(2)).
+const RACES_MAX: usize = 64;
+
 /// Room made before the first read, so that an attribute (at most a page) takes two read(2) calls, not three.
 const FIRST_READ_BYTES: usize = 4096;
 
@@ -370,7 +374,15 @@ impl Root {
         let how = OpenHow::new()
             .flags(flags | OFlag::O_CLOEXEC)
             .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-        self.top(index).and_then(|top| openat2(top, rest, how)).map_err(|errno| match errno {
+        let open = || self.top(index).and_then(|top| openat2(top, rest, how));
+        let mut opened = open();
+        for _ in 0..RACES_MAX {
+            if opened.as_ref().err() != Some(&Errno::EAGAIN) {
+                break;
+            }
+            opened = open();
+        }
+        opened.map_err(|errno| match errno {
             Errno::ENOENT | Errno::ENOTDIR | Errno::ENODEV => Error::Absent { path: self.display(path) },
             _ => Error::Read { path: self.display(path), cause: errno.into() },
         })
