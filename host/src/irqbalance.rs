@@ -76,7 +76,7 @@ mod tests {
         assert_eq!(Irqbalance::read(&root), None);
         let put = |file: &str, text: &str| std::fs::write(process.join(file), text).unwrap();
         put("comm", "irqbalance\n");
-        put("cmdline", "/usr/sbin/irqbalance\0--foreground\0--banirq=24\0-i\025\0-i26\0--banirq\0x\0");
+        put("cmdline", "/usr/sbin/irqbalance\0--foreground\0--banirq=24\0-i\x0025\0-i26\0--banirq\0x\0");
         let found = Irqbalance::read(&root).unwrap();
         assert_eq!(
             (found.pid, found.banned_irqs.as_slice(), &found.banned_cpus),

@@ -4,6 +4,8 @@
 //! tree. What a kernel may not offer is an `Option` or an [`Error::Absent`], never a zero. Nothing here knows profiles
 //! or budgets, and nothing caches: each call reads what is true now, if through a descriptor that was kept (`kept.rs`).
 
+#![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests write the trees that they read"))]
+
 pub mod affinity;
 pub mod block;
 pub mod boot;

@@ -546,6 +546,7 @@ mod tests {
 
     /// What a profile in two files comes to: the file `base.toml`, and one that includes it.
     #[track_caller]
+    #[expect(clippy::disallowed_methods, reason = "a test's own files")]
     fn check(base: &str, own: &str, expected: &str) {
         let dir = tempfile::tempdir().unwrap();
         let schema = "schema = \"quell.profile/1\"\n";

@@ -334,7 +334,7 @@ impl Holder {
         order.sort_by_key(|index| can_block(self.lines[*index].knob));
         let (mut done, mut stuck) = (BTreeMap::new(), BTreeSet::new());
         for index in order {
-            let Some(job) = self.lines[index].job(self.look(index)) else { continue };
+            let Some(job) = self.lines[index].job(&self.look(index)) else { continue };
             let files: Vec<String> = job.cell.files().into_iter().map(str::to_owned).collect();
             let is_stuck = files.iter().any(|file| stuck.contains(file));
             // Each write that does not come back leaves a thread behind: there is an end to that.
@@ -407,7 +407,7 @@ impl HeldLine {
     }
 
     /// The write that puts it back from what was `found`.
-    fn job(&self, found: Look) -> Option<Job> {
+    fn job(&self, found: &Look) -> Option<Job> {
         Some(Job {
             knob: self.knob.id,
             cell: self.cell.clone()?,

@@ -530,7 +530,7 @@ fn single_cpus_go_off_line_but_none_that_is_needed() {
         machine.put(&format!("/sys/devices/system/cpu/cpu{cpu}/online"), "1\n");
     }
     let danger = |cpus: &str, told: &str| {
-        check_plan(&machine, &format!("'iso.offline' = {{ cpus = '{cpus}' }}"), &[told])
+        check_plan(&machine, &format!("'iso.offline' = {{ cpus = '{cpus}' }}"), &[told]);
     };
     danger(
         "0",
