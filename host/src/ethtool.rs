@@ -66,18 +66,11 @@ fn state(aspect: Aspect, answer: &[u8]) -> State {
     }
 }
 
-/// Sets those values of `to` that differ from `from`, all in one message; nothing is sent when none does.
+/// Sets `changes`, all in one message; nothing is sent when there are none.
 ///
 /// # Errors
-/// [`Error::Absent`] as with [`get`]; [`Error::Netlink`] with the driver's words.
-pub fn set(
-    root: &Root,
-    interface: &Address,
-    aspect: Aspect,
-    from: &Settings,
-    to: &Settings,
-) -> Result<(), Error> {
-    let changes = to.beyond(from);
+/// [`Error::Absent`] in a captured tree and for an interface that is gone; [`Error::Netlink`] with the driver's words.
+pub fn set(root: &Root, interface: &Address, aspect: Aspect, changes: &Settings) -> Result<(), Error> {
     if changes.is_empty() {
         return Ok(());
     }
@@ -90,8 +83,8 @@ pub fn set(
     let fill = |request: &mut Request| {
         head(request, interface);
         match aspect {
-            Aspect::Features => put_features(request, &changes),
-            _ => put_values(request, aspect.fields(), &changes),
+            Aspect::Features => put_features(request, changes),
+            _ => put_values(request, aspect.fields(), changes),
         }
     };
     family.ask(aspect.commands().1, fill).map(drop).map_err(told)
@@ -268,7 +261,7 @@ mod tests {
         let root = Root::at(dir.path());
         assert!(get(&root, &lo(), Aspect::Features).unwrap_err().is_absent());
         let to = "tx-tcp-segmentation off".parse().unwrap();
-        assert!(set(&root, &lo(), Aspect::Features, &Settings::default(), &to).unwrap_err().is_absent());
+        assert!(set(&root, &lo(), Aspect::Features, &to).unwrap_err().is_absent());
         assert_eq!(root.write_count(), 0);
     }
 

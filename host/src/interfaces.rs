@@ -64,13 +64,13 @@ pub fn interfaces(root: &Root) -> Result<Vec<Interface>, Error> {
     Ok(found.into_iter().map(|(_, interface)| interface).collect())
 }
 
-/// The interfaces of this process's own network namespace, by name.
+/// The interfaces of this thread's own network namespace, by name.
 ///
 /// # Errors
 /// [`Error::Absent`], [`Error::Read`].
 // Format: two lines of heading, then "  eth0: 1234 ..."   (Documentation/filesystems/proc.rst, 1.4)
 pub fn own_names(root: &Root) -> Result<BTreeSet<String>, Error> {
-    let table = root.read_lossy("/proc/self/net/dev")?;
+    let table = root.read_lossy("/proc/thread-self/net/dev")?;
     Ok(table.lines().filter_map(|line| Some(line.split_once(':')?.0.trim().to_owned())).collect())
 }
 

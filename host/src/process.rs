@@ -142,6 +142,19 @@ fn parse_limit(text: &str, name: &str) -> Result<Limit, Malformed> {
     }
 }
 
+/// CAP_NET_ADMIN's number (include/uapi/linux/capability.h).
+const NET_ADMIN: u32 = 12;
+
+/// Whether this process has CAP_NET_ADMIN in effect; where that cannot be read, it is taken to have.
+// Format: "CapEff:\t000001ffffffffff\n"   (Documentation/filesystems/proc.rst, 1.1)
+#[must_use]
+pub fn may_configure_network(root: &Root) -> bool {
+    let status = root.read_lossy("/proc/thread-self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_none_or(|mask| mask & (1 << NET_ADMIN) != 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

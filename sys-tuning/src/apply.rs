@@ -153,7 +153,7 @@ impl Engine {
                     let now = Some(reading.text().to_owned());
                     prepared.settled.push(change.row(&change.to, Status::Ok, "it was so already", now));
                 }
-                Ok(Reading::Absent) if change.planned.cell.is_thread() => {
+                Ok(Reading::Absent) if change.planned.cell.is_fleeting() => {
                     prepared.settled.push(change.row(&change.from, Status::NotApplicable, ENDED, None));
                 }
                 Ok(reading @ (Reading::Value { .. } | Reading::Absent)) => {
@@ -199,7 +199,7 @@ impl Engine {
         journal.commit(&record)?;
         let (mut verdicts, taken_back) = self.make_changes(locked, &items, atomic);
         let is_back = verdicts.iter().zip(&items).all(|(verdict, item)| {
-            let ended = item.cell.is_thread() && verdict.now.as_deref() == Some(ABSENT);
+            let ended = item.cell.is_fleeting() && verdict.now.as_deref() == Some(ABSENT);
             ended || verdict.now.as_ref() == Some(&item.entry.from)
         });
         let result = match taken_back {
@@ -230,7 +230,7 @@ impl Engine {
         let taken_back = atomic && failed;
         let is_left = |item: &Item, verdict: &Verdict| {
             let moved = verdict.now.as_ref() != Some(&item.entry.from);
-            let ended = item.cell.is_thread() && verdict.now.as_deref() == Some(ABSENT);
+            let ended = item.cell.is_fleeting() && verdict.now.as_deref() == Some(ABSENT);
             let touched = !verdict.is_foreign && !ended && verdict.status != Status::Blocked;
             moved && touched && (taken_back || verdict.status == Status::Failed)
         };
@@ -391,9 +391,9 @@ impl Change {
             knob: self.knob,
             attribute: self.attribute.clone(),
             identity: self.identity.clone(),
-            from: from.to_owned(),
+            from: self.planned.cell.told(from, &self.to),
             to: self.to.clone(),
-            now,
+            now: now.map(|now| self.planned.cell.told(&now, &self.to)),
             status,
             reason: reason.to_owned(),
             parts: self.parts.clone(),

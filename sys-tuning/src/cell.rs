@@ -6,6 +6,7 @@
 //! zeroes the other). Text to write is rendered from a parsed value, never passed through, so a damaged or forged record
 //! cannot make the engine write anything but a well-formed value of the right kind. Cells are made by the registry alone.
 
+use host::ethtool::{self, Address, Aspect, Settings, Value};
 use host::hugepages::{self, PageSize};
 use host::numa::NodeId;
 use host::tasks::Pid;
@@ -36,6 +37,8 @@ pub(crate) struct Cell {
 pub(crate) enum Form {
     /// A signed decimal number.
     Number,
+    /// Several numbers: one blank between them where they are compared, whatever the kernel puts there.
+    Numbers,
     /// A list of words with the current one in brackets; takes the bare word.
     Choice,
     /// One word.
@@ -89,6 +92,13 @@ pub(crate) enum Form {
     },
     /// The ways of each cache of level 3 that a group may fill, as in "0=ff0;1=ff0"; a line among others of its file.
     CacheWays,
+    /// What a network interface's driver holds: all of it is read, what differs is set.
+    Link {
+        /// Of which interface.
+        address: Address,
+        /// Which part.
+        aspect: Aspect,
+    },
     /// The threads that reach over a fence: never written, watched.
     Strays(Box<Fence>),
     /// The kernel's work queues whose own mask reaches beyond these CPUs: never written, watched.
@@ -227,6 +237,15 @@ pub enum Step {
         /// How.
         policy: Policy,
     },
+    /// Tells a network interface's driver these values.
+    Link {
+        /// Which interface.
+        address: Address,
+        /// What part of it.
+        aspect: Aspect,
+        /// What is to be changed.
+        values: Settings,
+    },
     /// Has the boot loader try a line once, or forgets every line.
     BootLine {
         /// Where its blocks stand.
@@ -272,6 +291,13 @@ impl Cell {
             Form::Schedule { tid, start_ticks } => {
                 return match scheduling::schedule_of(root, *tid, *start_ticks) {
                     Ok(schedule) => Ok(Reading::Value { text: schedule.to_string(), raw: Vec::new() }),
+                    Err(error) if error.is_absent() => Ok(Reading::Absent),
+                    Err(error) => Err(error),
+                };
+            }
+            Form::Link { address, aspect } => {
+                return match ethtool::get(root, address, *aspect) {
+                    Ok(state) => Ok(Reading::Value { text: state.settings.to_string(), raw: Vec::new() }),
                     Err(error) if error.is_absent() => Ok(Reading::Absent),
                     Err(error) => Err(error),
                 };
@@ -340,6 +366,7 @@ impl Cell {
         let second = raw.get(1).map(|text| text.trim());
         match &self.form {
             Form::Number | Form::Pages { .. } => number(shown).map(|n| n.to_string()),
+            Form::Numbers => numbers(shown),
             Form::Word | Form::Partition if shown.is_empty() => Err("an empty line".to_owned()),
             Form::Word
             | Form::Choice
@@ -363,7 +390,7 @@ impl Cell {
                 Ok(if shown.split_ascii_whitespace().any(|w| w == *word) { ON } else { OFF }.to_owned())
             }
             Form::Directory => Ok(PRESENT.to_owned()),
-            Form::BootLine { .. } => Err("not a file with one value".to_owned()),
+            Form::Link { .. } | Form::BootLine { .. } => Err("not a file with one value".to_owned()),
         }
     }
 
@@ -371,6 +398,7 @@ impl Cell {
     pub fn same(&self, one: &str, other: &str) -> bool {
         let online = match &self.form {
             Form::CpuMask { online, .. } | Form::Affinity { online, .. } => online,
+            Form::Link { .. } => return same_settings(one, other),
             // A partition that was invalid is asked for by its word; whether it becomes so again is the kernel's business.
             Form::Partition if is_invalid(other) => return partition_word(one) == partition_word(other),
             _ => return one == other,
@@ -415,6 +443,19 @@ impl Cell {
         matches!(self.form, Form::Affinity { is_kernel: true, .. })
     }
 
+    /// Of what stands there, what is comparable with `to`: of all that a driver holds, what is to be changed.
+    pub fn told(&self, now: &str, to: &str) -> String {
+        match (&self.form, now.parse::<Settings>(), to.parse::<Settings>()) {
+            (Form::Link { .. }, Ok(now), Ok(to)) => now.named_in(&to).to_string(),
+            _ => now.to_owned(),
+        }
+    }
+
+    /// Whether what it belongs to may go away at any time, which is no trouble: a thread, a network interface.
+    pub fn is_fleeting(&self) -> bool {
+        self.is_thread() || matches!(self.form, Form::Link { .. })
+    }
+
     /// Whether this is a thread's: threads end, and that is no trouble.
     pub fn is_thread(&self) -> bool {
         matches!(self.form, Form::Affinity { .. } | Form::Schedule { .. })
@@ -449,6 +490,10 @@ impl Cell {
             Form::Schedule { tid, start_ticks } => {
                 vec![Step::Schedule { tid: *tid, start_ticks: *start_ticks, policy: to.parse()? }]
             }
+            Form::Link { address, aspect } => settings_steps(from, to)?
+                .into_iter()
+                .map(|values| Step::Link { address: address.clone(), aspect: *aspect, values })
+                .collect(),
             Form::Strays(_) | Form::QueuesBeyond { .. } | Form::Inferred(_) => Vec::new(),
             Form::BootLine { dir } => {
                 let line: Line = to.parse()?;
@@ -464,6 +509,7 @@ impl Cell {
     fn rendered(&self, to: &str) -> Result<String, String> {
         match &self.form {
             Form::Number => number(to).map(|n| n.to_string()),
+            Form::Numbers => numbers(to),
             Form::Pages { .. } => {
                 to.parse::<u64>().map(|n| n.to_string()).map_err(|_| format!("{to:?} is no count"))
             }
@@ -488,6 +534,7 @@ impl Cell {
             | Form::Schedule { .. }
             | Form::Strays(_)
             | Form::QueuesBeyond { .. }
+            | Form::Link { .. }
             | Form::BootLine { .. } => Err(format!("{to:?} is no value of it")),
         }
     }
@@ -501,6 +548,8 @@ impl Cell {
         match &self.form {
             // In a group that was just made stands what the kernel puts there.
             _ if from == ABSENT && self.lives_in.is_some() => true,
+            // Each value as it was or as it is to be: a driver is told some before others.
+            Form::Link { .. } => now != from && is_mixed(from, to, now),
             Form::Pages { .. } => between(from, to, now),
             // A trial that is replaced is disarmed in between: then the good line holds, whichever that is.
             Form::BootLine { .. } => now != from,
@@ -573,6 +622,58 @@ fn pair(ratio: &str, bytes: &str) -> Result<String, String> {
     })
 }
 
+/// Whether two sets agree where they name the same. What a driver chooses by itself while it is told to do so counts as
+/// agreed.
+fn same_settings(one: &str, other: &str) -> bool {
+    let (Ok(one), Ok(other)) = (one.parse::<Settings>(), other.parse::<Settings>()) else { return false };
+    let common = one.named_in(&other);
+    let is_chosen = |name: &str| is_chosen_by(&one, name) && is_chosen_by(&other, name);
+    !common.is_empty()
+        && common.iter().all(|(name, value)| other.value(name) == Some(value) || is_chosen(name))
+}
+
+/// Whether the driver chooses this value by itself: with adaptive coalescing on, the times and counts of that side.
+fn is_chosen_by(settings: &Settings, name: &str) -> bool {
+    let side = [("rx-usecs", "adaptive-rx"), ("rx-frames", "adaptive-rx")]
+        .into_iter()
+        .chain([("tx-usecs", "adaptive-tx"), ("tx-frames", "adaptive-tx")])
+        .find(|(chosen, _)| *chosen == name);
+    side.is_some_and(|(_, adaptive)| settings.value(adaptive) == Some(Value::On))
+}
+
+/// What a driver is told to get from one set to another: it stops choosing by itself before it is told what it chose, and
+/// begins to only after; some refuse both in one message. What it chooses before and after is not told at all.
+fn settings_steps(from: &str, to: &str) -> Result<Vec<Settings>, String> {
+    let (from, to) = (from.parse::<Settings>()?, to.parse::<Settings>()?);
+    let (mut first, mut then, mut last) = (Settings::default(), Settings::default(), Settings::default());
+    for (name, value) in to.beyond(&from).iter() {
+        match (name, value) {
+            ("adaptive-rx" | "adaptive-tx", Value::Off) => first.insert(name, value),
+            ("adaptive-rx" | "adaptive-tx", _) => last.insert(name, value),
+            _ if is_chosen_by(&from, name) && is_chosen_by(&to, name) => {}
+            _ => then.insert(name, value),
+        }
+    }
+    Ok([first, then, last].into_iter().filter(|values| !values.is_empty()).collect())
+}
+
+fn is_mixed(from: &str, to: &str, now: &str) -> bool {
+    let (Ok(from), Ok(to), Ok(now)) =
+        (from.parse::<Settings>(), to.parse::<Settings>(), now.parse::<Settings>())
+    else {
+        return false;
+    };
+    now.iter().all(|(name, value)| from.value(name) == Some(value) || to.value(name) == Some(value))
+}
+
+fn numbers(text: &str) -> Result<String, String> {
+    let words: Vec<String> = text
+        .split_ascii_whitespace()
+        .map(|word| number(word).map(|n| n.to_string()))
+        .collect::<Result<_, _>>()?;
+    if words.is_empty() { Err("no number".to_owned()) } else { Ok(words.join(" ")) }
+}
+
 fn number(text: &str) -> Result<i64, String> {
     text.parse().map_err(|_| format!("{text:?} is not one number"))
 }
@@ -641,6 +742,7 @@ mod tests {
             Step::RemoveDir { path } => format!("rmdir {path}"),
             Step::Affinity { tid, start_ticks, cpus } => format!("{tid}@{start_ticks}={cpus}"),
             Step::Schedule { tid, start_ticks, policy } => format!("{tid}@{start_ticks}={policy}"),
+            Step::Link { address, values, .. } => format!("{}: {values}", address.name),
             Step::BootLine { dir, line, .. } => format!("{dir}: {line}"),
         };
         let told = match cell.steps(from, to) {

@@ -110,6 +110,7 @@ pub(crate) fn locate(facts: &Facts, attribute: &'static Attribute, identity: &st
         (Shape::YesNo, _) => Form::YesNo,
         (Shape::Mask, _) => Form::CpuMask { online: facts.online().into(), requested: None },
         (Shape::Plain, Kind::Cpus) => Form::CpuList,
+        (Shape::Plain, Kind::Numbers(_)) => Form::Numbers,
         (Shape::Plain, Kind::Integer { .. } | Kind::Flag) => Form::Number,
         (Shape::Plain, _) => Form::Word,
     };

@@ -176,6 +176,19 @@ impl Draft {
         });
     }
 
+    /// One attribute of one of several will not be done.
+    pub fn skip_one(
+        &mut self,
+        wanted: &Wanted,
+        attribute: &str,
+        identity: &str,
+        status: Status,
+        reason: String,
+    ) {
+        let (knob, attribute, identity) = (wanted.knob.id, attribute.to_owned(), identity.to_owned());
+        self.skipped.push(Skipped { knob, attribute, identity, status, reason });
+    }
+
     /// One attribute will not be done.
     pub fn skip_attribute(&mut self, knob: &'static str, attribute: &str, status: Status, reason: String) {
         let (attribute, identity) = (attribute.to_owned(), String::new());

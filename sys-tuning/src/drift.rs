@@ -104,7 +104,7 @@ impl Engine {
             // That none reaches over the fence is watched as a rule.
             Some(_) if cell.is_reset_by_kernel() => None,
             // Threads end; whoever has the number now is none of ours.
-            _ if cell.is_thread() && have == ABSENT => None,
+            _ if cell.is_fleeting() && have == ABSENT => None,
             Some(want) => {
                 let of_line =
                     matches!(cell.form, Form::BootLine { .. }).then(|| boot::departure(&self.root, want));

@@ -4,7 +4,9 @@
 //! belongs to its driver is not applicable, whichever number the kernel's version says it with.
 
 use host::Error;
-use nix::libc::{EACCES, EAGAIN, EBUSY, EINTR, EINVAL, EIO, ENOMEM, ENOSPC, ENOTEMPTY, EPERM, EROFS};
+use nix::libc::{
+    EACCES, EAGAIN, EBUSY, EINTR, EINVAL, EIO, ENOMEM, ENOSPC, ENOTEMPTY, EOPNOTSUPP, EPERM, EROFS,
+};
 
 use crate::knobs;
 use crate::status::Status;
@@ -53,6 +55,7 @@ const TABLE: &[(&str, i32, Meaning, &str)] = &[
     ),
     ("mem.cat", EBUSY, Meaning::Failed, "the processor has no class of service left for another group"),
     ("mem.cat", ENOSPC, Meaning::Failed, "the processor has no class of service left for another group"),
+    ("", EOPNOTSUPP, Meaning::NotApplicable, "its driver cannot set this"),
     ("", EINTR, Meaning::Again, "interrupted"),
     ("", EAGAIN, Meaning::Again, "the kernel was busy with it"),
     ("", EBUSY, Meaning::Again, "the kernel was busy with it"),

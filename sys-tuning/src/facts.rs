@@ -23,6 +23,7 @@ use units::{CpuId, CpuSet, Nanos};
 
 use crate::boot::BootFacts;
 use crate::headroom::Floor;
+use crate::interfaces::Network;
 use crate::registry::{Knob, Topic, pattern};
 
 pub(crate) use caches::CacheFacts;
@@ -68,6 +69,8 @@ pub(crate) struct Facts {
     pub boot: Option<BootFacts>,
     /// The identities of the files of each pattern.
     pub files: BTreeMap<&'static str, Vec<String>>,
+    /// The network interfaces, and what of their drivers was asked for.
+    pub network: Network,
     pub problems: Vec<(Topic, String)>,
 }
 
@@ -121,6 +124,9 @@ impl Facts {
         };
         if wants(Topic::Irqs) {
             facts.irqs = problems.note(Topic::Irqs, if_present(irqs::lines(root))).unwrap_or_default();
+        }
+        if wants(Topic::Network) {
+            facts.network = problems.note(Topic::Network, Network::read(root));
         }
         if wants(Topic::Workqueues) {
             facts.queues =

@@ -30,7 +30,8 @@ pub(crate) fn write(root: &Root, cell: &Cell, to: &str, restored: Option<&[Strin
                 root.write(&path, &with_policy(&root.read_lossy(&path)?, policy))?;
             }
             // Its blocks are plain files everywhere: the writer takes care of them.
-            Step::BootLine { .. } => {}
+            // A captured tree has neither a boot loader nor drivers.
+            Step::BootLine { .. } | Step::Link { .. } => {}
         }
     }
     Ok(())

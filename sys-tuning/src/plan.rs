@@ -233,7 +233,7 @@ fn judge(seen: &Seen, ledger: &Ledger, plan: &Plan, is_fixture: bool) -> Judgeme
             };
         }
         Reading::Value { text, .. } if wish.cell.satisfies(text, to) => {
-            return Judgement::Holds(text.clone());
+            return Judgement::Holds(wish.cell.told(text, to));
         }
         Reading::Value { .. } if wish.cell.is_rule() => {
             return Judgement::Watch(to.clone());
@@ -287,7 +287,7 @@ fn change(seen: &Seen, ledger: &Ledger, from: &str, to: &str) -> Judgement {
         knob: wish.knob.id,
         attribute: wish.attribute.clone(),
         identity: wish.identity.clone(),
-        from: from.to_owned(),
+        from: wish.cell.told(from, to),
         to: to.to_owned(),
         when: wish.knob.when,
         blast: wish.knob.blast,

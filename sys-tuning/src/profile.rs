@@ -16,6 +16,7 @@ use crate::assertions::{self, Assertion};
 use crate::error::{Error, ProfileMistakes};
 use crate::group::GroupPath;
 use crate::headroom::Floor;
+use crate::interfaces::InterfaceChoice;
 use crate::registry::{self, Attribute, Kind, Knob};
 use crate::roles::{CpuChoice, Isolated};
 
@@ -28,6 +29,7 @@ pub const SHIPPED: &[(&str, &str)] = &[
     ("balanced", include_str!("../profiles/balanced.toml")),
     ("colo", include_str!("../profiles/colo.toml")),
     ("colo-rt", include_str!("../profiles/colo-rt.toml")),
+    ("colo-net", include_str!("../profiles/colo-net.toml")),
     ("qualify", include_str!("../profiles/qualify.toml")),
 ];
 
@@ -77,6 +79,8 @@ pub(crate) enum Value {
     Nodes(Vec<(NodeId, u64)>),
     /// `None`: any latency.
     Latency(Option<u32>),
+    Numbers(Vec<u64>),
+    Interfaces(InterfaceChoice),
     Name(Name),
     Group(GroupPath),
 }
@@ -101,7 +105,8 @@ impl Wanted {
             Value::Flag(flag) => Some(u8::from(*flag).to_string()),
             Value::Name(name) => Some(name.to_string()),
             Value::Group(group) => Some(group.to_string()),
-            Value::Cpus(_) | Value::Nodes(_) | Value::Latency(_) => None,
+            Value::Numbers(numbers) => Some(words(numbers)),
+            Value::Cpus(_) | Value::Nodes(_) | Value::Latency(_) | Value::Interfaces(_) => None,
         }
     }
 }
@@ -121,6 +126,8 @@ impl Value {
             Self::Latency(Some(micros)) => micros.to_string(),
             Self::Name(name) => format!("\"{name}\""),
             Self::Group(path) => format!("\"{path}\""),
+            Self::Interfaces(choice) => format!("\"{choice}\""),
+            Self::Numbers(numbers) => format!("\"{}\"", words(numbers)),
         }
     }
 
@@ -456,6 +463,8 @@ fn setting(section: &Section<'_>, attribute: &Attribute) -> Option<(Value, Place
         Kind::Cpus => section.parsed(name).map(|found| (Value::Cpus(found.value), found.place)),
         Kind::Group => section.parsed(name).map(|found| (Value::Group(found.value), found.place)),
         Kind::Name => section.parsed(name).map(|found| (Value::Name(found.value), found.place)),
+        Kind::Interfaces => section.parsed(name).map(|found| (Value::Interfaces(found.value), found.place)),
+        Kind::Numbers(count) => numbers(section, name, count),
         Kind::Nodes { max } => nodes(section, name, max),
         Kind::Latency => latency(section, name),
         Kind::Line => None,
@@ -473,6 +482,23 @@ fn choice(section: &Section<'_>, name: &str, words: &[&str]) -> Option<(Value, P
     };
     section.mistake(&found.place, format!("{name} = {:?}: no such choice; {hint}", found.value));
     None
+}
+
+/// Numbers as the kernel shows several of them.
+fn words(numbers: &[u64]) -> String {
+    numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(" ")
+}
+
+fn numbers(section: &Section<'_>, name: &str, count: usize) -> Option<(Value, Place)> {
+    let found = section.string(name)?;
+    let numbers: Result<Vec<u64>, _> = found.value.split_ascii_whitespace().map(str::parse).collect();
+    match numbers {
+        Ok(numbers) if numbers.len() == count => Some((Value::Numbers(numbers), found.place)),
+        _ => {
+            section.mistake(&found.place, format!("{name} = {:?}: expected {count} numbers", found.value));
+            None
+        }
+    }
 }
 
 fn nodes(section: &Section<'_>, name: &str, max: i64) -> Option<(Value, Place)> {
@@ -529,6 +555,8 @@ mod tests {
             isolated = "1"
             [knobs]
             "mem.swap" = { swappiness = 1 }
+            "net.coal" = { interfaces = "eth1, eth0", rx_usecs = 0 }
+            "net.buf" = { tcp_rmem = "4096  131072 6291456" }
             "mem.thp" = { enabled = "never" }
             "mem.huge" = { "2M" = { node0 = 3 } }
             "iso.timermig" = { enabled = false }

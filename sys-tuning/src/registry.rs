@@ -206,6 +206,8 @@ words!(
         Root = "root",
         /// uid 0 and CAP_SYS_ADMIN.
         SysAdmin = "root with CAP_SYS_ADMIN",
+        /// CAP_NET_ADMIN.
+        NetAdmin = "CAP_NET_ADMIN",
         /// CAP_SYS_NICE.
         SysNice = "CAP_SYS_NICE",
     }
@@ -296,6 +298,7 @@ pub(crate) enum Topic {
     Workqueues,
     Boot,
     FairServer,
+    Network,
     Files,
     Power,
     Idle,
@@ -345,6 +348,19 @@ const ALL: &[&Knob] = &[
     &knobs::isolation::fairserver::KNOB,
     &knobs::isolation::TIMERMIG,
     &knobs::isolation::wq::KNOB,
+    // Network: what makes queues and interrupts anew comes before what places them.
+    &knobs::network::CHANNELS,
+    &knobs::network::RINGS,
+    &knobs::network::OFFLOAD,
+    &knobs::network::PAUSE,
+    &knobs::network::EEE,
+    &knobs::network::COALESCE,
+    &knobs::network::BUSY,
+    &knobs::network::TCP,
+    &knobs::network::BUFFERS,
+    &knobs::network::BUDGET,
+    &knobs::network::place::STEERING,
+    &knobs::network::place::POLLING,
     // Interrupts.
     &knobs::interrupts::irq_default::KNOB,
     &knobs::interrupts::irq_aff::KNOB,
@@ -372,6 +388,9 @@ const ALL: &[&Knob] = &[
     &knobs::isolation::offline::SMT,
     &knobs::isolation::offline::CPUS,
     // Reported only.
+    &knobs::network::around::NODE,
+    &knobs::network::around::BYPASS,
+    &knobs::network::around::BALANCER,
     &knobs::firmware::SETUP,
     &knobs::power::DMA,
     &knobs::isolation::services::STALLD,

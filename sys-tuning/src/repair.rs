@@ -263,7 +263,7 @@ impl Holder {
     #[must_use]
     pub fn files(&self, index: usize) -> Vec<String> {
         let Some(cell) = &self.lines[index].cell else { return Vec::new() };
-        if cell.is_thread() || cell.is_rule() {
+        if cell.is_fleeting() || cell.is_rule() {
             return Vec::new();
         }
         let effect = match &cell.effect {

@@ -1,5 +1,6 @@
 //! A plan as plain shell, for hosts where one wants to read it, or type it, first.
 
+use host::ethtool::{Address, Aspect, Settings, Value};
 use host::threads::Policy;
 
 use crate::cell::Step;
@@ -36,6 +37,7 @@ fn line(step: &Step) -> String {
         Step::Schedule { tid, policy: Policy::Fifo(priority), .. } => {
             format!("chrt --fifo --pid {priority} {tid}")
         }
+        Step::Link { address, aspect, values } => told_driver(address, *aspect, values),
         Step::BootLine { dir, line, .. } if line.is_empty() => format!(
             "grub-editenv {0}/armed.env set quell_armed= && grub-editenv {0}/good.env set quell_good= quell_good_id=",
             quoted(dir)
@@ -46,6 +48,25 @@ fn line(step: &Step) -> String {
             quoted(&format!("quell_trial={line}"))
         ),
     }
+}
+
+/// ethtool(8) knows the values by the names they have here.
+fn told_driver(address: &Address, aspect: Aspect, values: &Settings) -> String {
+    let option = match aspect {
+        Aspect::Coalesce => "-C",
+        Aspect::Rings => "-G",
+        Aspect::Channels => "-L",
+        Aspect::Features => "-K",
+        Aspect::Pause => "-A",
+        Aspect::Eee => "--set-eee",
+    };
+    let value = |(name, value): (&str, Value)| match value {
+        Value::Waiting => format!(" {name} on"),
+        Value::Needed => format!(" {name} off"),
+        value => format!(" {name} {value}"),
+    };
+    let values: String = values.iter().map(value).collect();
+    format!("ethtool {option} {}{values}", quoted(&address.name))
 }
 
 /// As one word of shell.

@@ -16,6 +16,7 @@ use crate::draft::{Contradiction, Draft, Scope, Wish};
 use crate::error::ProfileMistakes;
 use crate::facts::Facts;
 use crate::guard;
+use crate::knobs::network::link;
 use crate::lint::{self, View};
 use crate::profile::Profile;
 use crate::registry::Topic;
@@ -51,6 +52,11 @@ impl Survey {
         let fenced = fenced(&roles, profile);
         if !fenced.is_empty() {
             facts.read_tasks(root, &fenced);
+        }
+        for wanted in &profile.wanted {
+            if let Some(aspect) = link::aspect(wanted.knob.id) {
+                facts.network.ask(root, aspect, &link::choice(wanted));
+            }
         }
         let mut draft = draft(&facts, &roles, profile);
         if !profile.assertions.is_empty() {
@@ -107,7 +113,7 @@ fn look(root: &Root, wish: Wish) -> Seen {
 
 /// Asks the system, not the kernel attribute: a file's rights and its file system's state.
 fn unwritable(root: &Root, cell: &Cell) -> Option<Errno> {
-    if cell.is_thread() && root.is_system() {
+    if cell.is_fleeting() && root.is_system() {
         // A system call, not a file. Root is who has the capability for other people's threads, as far as can be told.
         return (!host::own::user().is_root()).then_some(Errno::EPERM);
     }

@@ -140,11 +140,11 @@ impl Engine {
             Ok(Reading::Torn) => return row.with(Status::Failed, "the file is empty"),
             Err(error) => return row.with(Status::Failed, error.to_string()),
         };
-        let row = Verifying { have: Some(have.clone()), owner: known.owner(have), ..row };
+        let row = Verifying { have: Some(wish.cell.told(have, &want)), owner: known.owner(have), ..row };
         if wish.cell.satisfies(have, &want) {
             let sight = effect::look(&self.root, &wish.cell, &want, have);
             return Verifying {
-                effective: sight.effective,
+                effective: sight.effective.map(|effective| wish.cell.told(&effective, &want)),
                 status: sight.status,
                 reason: sight.reason,
                 ..row

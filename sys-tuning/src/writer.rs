@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use host::threads::{Policy, Role, monotonic_now, spawn};
-use host::{Error, Root, affinity, numa, resctrl, scheduling};
+use host::{Error, Root, affinity, ethtool, numa, resctrl, scheduling};
 use units::limits::{BLOCKED_WRITES_MAX, KERNEL_WRITE_DEADLINE};
 use units::{CpuSet, Nanos};
 
@@ -214,6 +214,7 @@ impl Batch<'_> {
     fn deadline(&self, index: usize) -> Nanos {
         let patience = match self.jobs[index].cell.form {
             Form::Pages { .. } => PAGES_PATIENCE,
+            Form::Link { .. } => LINK_PATIENCE,
             Form::BootLine { .. } if self.root.is_system() => DISK_PATIENCE,
             _ => 1,
         };
@@ -304,7 +305,7 @@ impl Worker {
             Ok(reading) => reading,
             Err(error) => return Done::Unreadable(error),
         };
-        if job.cell.is_thread() && before == Reading::Absent {
+        if job.cell.is_fleeting() && before == Reading::Absent {
             return Done::Gone;
         }
         if self.is_settled(job, &before) {
@@ -323,13 +324,14 @@ impl Worker {
         };
         let after = job.cell.read(&self.root);
         match (written, after) {
-            (Err(error), _) if job.cell.is_thread() && error.is_absent() => Done::Gone,
-            (Ok(()), Ok(Reading::Absent)) if job.cell.is_thread() => Done::Gone,
+            (Err(error), _) if job.cell.is_fleeting() && error.is_absent() => Done::Gone,
+            (Ok(()), Ok(Reading::Absent)) if job.cell.is_fleeting() => Done::Gone,
             (Err(error), after) => Done::Refused(error, after),
             (Ok(()), Err(error)) => Done::Unreadable(error),
             (Ok(()), Ok(after)) if job.cell.same(after.text(), &job.to) => Done::Wrote(after),
             (Ok(()), Ok(after)) => {
-                let reason = format!("wrote {}, and {} stands there", job.to, after.text());
+                let stands = job.cell.told(after.text(), &job.to);
+                let reason = format!("wrote {}, and {stands} stands there", job.to);
                 Done::Differs(after, reason)
             }
         }
@@ -367,6 +369,7 @@ impl Worker {
             Step::Schedule { tid, start_ticks, policy } => {
                 scheduling::set_schedule(&self.root, *tid, *start_ticks, *policy)
             }
+            Step::Link { address, aspect, values } => ethtool::set(&self.root, address, *aspect, values),
             Step::BootLine { dir, .. } => {
                 Err(Error::Path { path: dir.clone(), problem: "a boot line is more than one write" })
             }
@@ -455,6 +458,9 @@ const RETRIES: usize = 3;
 /// How much longer than others a write for huge pages may take: the kernel may have to compact memory first (0.3 s for four
 /// pages on an emulated machine with Linux 6.12, where everything else met its deadline).
 const PAGES_PATIENCE: u64 = 20;
+
+/// How much longer a driver may take: it may stop the card, and wait for the link.
+const LINK_PATIENCE: u64 = 40;
 
 /// How much longer an edit of the boot line may take: it is flushed to a disk several times over.
 const DISK_PATIENCE: u64 = 40;

@@ -76,6 +76,9 @@ pub const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// Time one write to a kernel file may take before its knob is `blocked`.
 pub const KERNEL_WRITE_DEADLINE: Nanos = Nanos::from_millis(250);
 
+/// Network interfaces whose drivers are asked in one survey: a host with containers may have thousands.
+pub const INTERFACES_MAX: usize = 256;
+
 /// Writes that may be blocked in the kernel at once; with one more the transaction stops.
 pub const BLOCKED_WRITES_MAX: usize = 4;
 

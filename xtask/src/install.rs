@@ -73,6 +73,11 @@ const LAYOUT: &[Row] = &[
         0o644,
     ),
     row(
+        Kept("systemd/drop-ins/quell-keeper.service.d/20-network.conf"),
+        "usr/share/doc/quell/drop-ins/quell-keeper.service.d/20-network.conf",
+        0o644,
+    ),
+    row(
         Kept("systemd/drop-ins/quell-agent.service.d/10-housekeeping.conf"),
         "usr/share/doc/quell/drop-ins/quell-agent.service.d/10-housekeeping.conf",
         0o644,

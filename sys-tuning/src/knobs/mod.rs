@@ -37,4 +37,5 @@ pub(crate) mod firmware;
 pub(crate) mod interrupts;
 pub(crate) mod isolation;
 pub(crate) mod memory;
+pub(crate) mod network;
 pub(crate) mod power;

@@ -258,6 +258,10 @@ pub enum Kind {
     Latency,
     /// A checked name.
     Name,
+    /// So many numbers, as in "4096 131072 6291456".
+    Numbers(usize),
+    /// Names of network interfaces, or `devices`.
+    Interfaces,
     /// The path of a control group.
     Group,
     /// A line that other knobs compose: no profile can give it.
@@ -274,6 +278,8 @@ impl fmt::Display for Kind {
             Self::Nodes { max } => write!(f, "a number a memory node, 0 to {max}, as in {{ node0 = 512 }}"),
             Self::Latency => f.write_str("microseconds, or \"any\""),
             Self::Name => f.write_str("a name of a-z 0-9 . _ -"),
+            Self::Numbers(count) => write!(f, "{count} numbers, as in \"4096 131072\""),
+            Self::Interfaces => f.write_str("network interfaces: devices, or names as in eth0,eth1"),
             Self::Group => f.write_str("a control group, as in trading.slice"),
             Self::Line => f.write_str("composed of other knobs' arguments"),
         }

@@ -5,8 +5,15 @@ use std::path::Path;
 use super::*;
 
 /// Trees below which everything that a knob writes stands.
-const TREES: &[&str] =
-    &["/proc/sys/", "/proc/irq/", "/proc/{tid}/", "/sys/", "/boot/{grub}/quell/", "/dev/cpu_dma_latency"];
+const TREES: &[&str] = &[
+    "/proc/sys/",
+    "/proc/irq/",
+    "/proc/{tid}/",
+    "/sys/",
+    "/boot/{grub}/quell/",
+    "/dev/cpu_dma_latency",
+    "ethtool of ",
+];
 
 fn rows() -> impl Iterator<Item = &'static Knob> {
     ALL.iter().chain(COMPOSED).copied()

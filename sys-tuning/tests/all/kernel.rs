@@ -531,7 +531,7 @@ fn kernel_time(steps: &[Step]) -> units::Nanos {
             Step::Schedule { tid, start_ticks, policy } => {
                 scheduling::set_schedule(&root, *tid, *start_ticks, *policy)
             }
-            Step::BootLine { .. } => panic!("no profile here has a boot argument"),
+            Step::Link { .. } | Step::BootLine { .. } => panic!("no profile here has one of these"),
         };
         done.unwrap();
     }

@@ -15,6 +15,7 @@ mod faults;
 mod isolation;
 mod kernel;
 mod killer;
+mod network;
 mod power;
 mod process;
 mod repair;

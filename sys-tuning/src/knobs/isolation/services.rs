@@ -82,7 +82,7 @@ pub(crate) static STALLD: Knob = Knob {
 };
 
 /// Whether a process of this name runs.
-fn runs(root: &Root, name: &str) -> Result<bool, Error> {
+pub(crate) fn runs(root: &Root, name: &str) -> Result<bool, Error> {
     for process in root.list("/proc")?.iter().filter(|name| name.bytes().all(|b| b.is_ascii_digit())) {
         let comm = if_present(root.read_lossy(&format!("/proc/{process}/comm")))?; // absent: ended meanwhile
         if comm.is_some_and(|comm| comm.trim() == name) {
