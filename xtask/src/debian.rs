@@ -56,6 +56,11 @@ pub const PACKAGES: &[Package] = &[
     Package { name: "bsdutils", programs: &["script"], reason: "gives GRUB the terminal it wants" },
     Package { name: "bash", programs: &["bash"], reason: "runs the GRUB script on files" },
     Package { name: "perl-base", programs: &["perl"], reason: "connects to the keeper as somebody else" },
+    Package {
+        name: "iproute2",
+        programs: &["ip"],
+        reason: "makes network interfaces in a network of a test's own",
+    },
     Package { name: "strace", programs: &["strace"], reason: "kills a run at each of its system calls" },
     Package {
         name: "qemu-system-x86",
