@@ -16,7 +16,7 @@ use sys_tuning::{
 
 use crate::{is_root, may_run, suits};
 
-/// The engine in a network with a pair of interfaces, `v0` and `v1`, of two queues each.
+/// The engine in a network with a pair of interfaces, `v0` and `v1`, that have one queue each way and could have two.
 struct Net {
     dir: tempfile::TempDir,
     root: Arc<Root>,
@@ -37,7 +37,11 @@ fn in_network(test: &'static str, body: fn(&Net)) {
             "link add v0 numrxqueues 2 numtxqueues 2 type veth peer name v1 numrxqueues 2 numtxqueues 2";
         let made = try_ip(pair);
         if suits(test, "a kernel with pairs of virtual interfaces (veth)", made) {
-            body(&Net { dir: tempfile::tempdir().unwrap(), root: Arc::new(Root::system()) });
+            let net = Net { dir: tempfile::tempdir().unwrap(), root: Arc::new(Root::system()) };
+            for name in ["v0", "v1"] {
+                net.tell(name, Aspect::Channels, "rx 1, tx 1");
+            }
+            body(&net);
         }
     });
     if let Err(panic) = thread.join() {
@@ -83,6 +87,13 @@ impl Net {
         let all = interfaces(&self.root).unwrap();
         let interface = all.iter().find(|interface| interface.name == name).unwrap();
         ethtool::get(&self.root, &interface.address(), aspect).unwrap()
+    }
+
+    /// Behind the engine's back.
+    fn tell(&self, name: &str, aspect: Aspect, values: &str) {
+        let all = interfaces(&self.root).unwrap();
+        let interface = all.iter().find(|interface| interface.name == name).unwrap();
+        ethtool::set(&self.root, &interface.address(), aspect, &values.parse().unwrap()).unwrap();
     }
 
     fn everything(&self) -> Everything {
@@ -251,9 +262,7 @@ fn an_interface_that_vanishes_is_no_failure() {
 fn what_somebody_else_changed_since_is_left_alone() {
     in_network("foreign", |net| {
         net.apply("'net.offload' = { interfaces = 'v0', gro = true }");
-        let address =
-            interfaces(&net.root).unwrap().into_iter().find(|one| one.name == "v0").unwrap().address();
-        ethtool::set(&net.root, &address, Aspect::Features, &"tx-gso-list off".parse().unwrap()).unwrap();
+        net.tell("v0", Aspect::Features, "tx-gso-list off");
         let back = net.back();
         assert!(format!("{back:?}").contains("Foreign"), "{back:#?}");
         let state = net.state("v0", Aspect::Features).settings;
