@@ -309,3 +309,16 @@ fn in_a_network_of_its_own_a_process_leaves_the_hosts_alone() {
         std::panic::resume_unwind(panic);
     }
 }
+
+#[test]
+fn what_a_driver_does_not_have_is_not_applicable() {
+    in_network("lacking", |net| {
+        let knobs = "'net.ring' = { interfaces = 'v0', rx = 64 }\n'net.pause' = { interfaces = 'v0', rx = false }\n\
+                     'net.eee' = { interfaces = 'v0', enabled = false }\n'net.coal' = { interfaces = 'v7', rx_usecs = 0 }\n\
+                     'net.numa' = { interfaces = 'v0', near = '0' }";
+        let plan = net.engine().plan(&profile(knobs)).unwrap();
+        assert!(plan.changes.is_empty(), "{plan:#?}");
+        assert_eq!(plan.skipped.len(), 5, "{plan:#?}");
+        assert!(plan.skipped.iter().all(|one| one.status == Status::NotApplicable), "{plan:#?}");
+    });
+}

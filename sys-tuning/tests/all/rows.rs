@@ -60,3 +60,25 @@ fn what_the_firmware_set_is_reported_and_never_written() {
         ],
     );
 }
+
+#[test]
+fn variables_of_the_network_go_there_and_back() {
+    check(
+        &[
+            ("/proc/sys/net/core/busy_read", "0\n"),
+            ("/proc/sys/net/core/busy_poll", "0\n"),
+            ("/proc/sys/net/core/netdev_budget", "300\n"),
+            ("/proc/sys/net/ipv4/tcp_rmem", "4096\t131072\t6291456\n"),
+        ],
+        "'net.busy' = { busy_read = 50, busy_poll = 50 }\n'net.budget' = { packets = 600 }\n\
+         'net.bypass' = { kind = 'none' }\n'irq.balance' = { running = 'no' }",
+        &[("/proc/sys/net/core/busy_read", "50"), ("/proc/sys/net/core/netdev_budget", "600")],
+        &[
+            "net.busy busy_poll: ok",
+            "net.busy busy_read: ok",
+            "net.budget packets: ok",
+            "net.bypass kind: ok",
+            "irq.balance running: ok",
+        ],
+    );
+}
