@@ -182,7 +182,8 @@ pub(crate) static BUSY: Knob = Knob {
             Home::Sysctl("net.core.busy_poll"),
         ),
     ],
-    source: "50: TuneD network-latency, Solarflare user guide; better SO_BUSY_POLL on the socket: Documentation/admin-guide/sysctl/net.rst",
+    source: "50: TuneD network-latency, Solarflare user guide; better SO_BUSY_POLL on the socket: \
+             Documentation/admin-guide/sysctl/net.rst",
     ..VARIABLE
 };
 

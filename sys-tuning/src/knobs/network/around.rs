@@ -42,7 +42,8 @@ pub(crate) static BYPASS: Knob = Knob {
         }),
     )],
     source: "which is expected is the application's matter; busy polling is pointless beside it: rigtorp.se",
-    effect: "found by the loaded modules and the drivers that cards on the PCI bus are bound to; an AF_XDP socket is not seen",
+    effect: "found by the loaded modules and the drivers that cards on the PCI bus are bound to; an AF_XDP socket is \
+             not seen",
     ..REPORTED
 };
 
