@@ -207,7 +207,9 @@ fn bare(root: &Root, step: &Step) -> Result<(), host::Error> {
         Step::Schedule { tid, start_ticks, policy } => {
             host::scheduling::set_schedule(root, *tid, *start_ticks, *policy)
         }
-        Step::BootLine { .. } => unreachable!("the profile that is timed has no boot argument"),
+        Step::Link { .. } | Step::BootLine { .. } => {
+            unreachable!("the profile that is timed has none of these")
+        }
     }
 }
 
@@ -218,7 +220,9 @@ fn path(step: &Step) -> &str {
         Step::Affinity { .. } | Step::Schedule { .. } => {
             unreachable!("the profile that is timed moves no thread")
         }
-        Step::BootLine { .. } => unreachable!("the profile that is timed has no boot argument"),
+        Step::Link { .. } | Step::BootLine { .. } => {
+            unreachable!("the profile that is timed has none of these")
+        }
     }
 }
 
