@@ -17,7 +17,7 @@ pub struct Block {
     pub samples: Histogram,
     /// For samples that are gaps in a time that was looked at: how much was looked at, and from which length on a gap is
     /// a sample. Their quantiles are those of the delay that an arrival at a random instant suffers
-    /// ([`delay`](crate::delay)): a knob that removes small gaps must not make the long ones more frequent among them.
+    /// ([`delay`]): a knob that removes small gaps must not make the long ones more frequent among them.
     pub looked_at: Option<LookedAt>,
 }
 
