@@ -181,7 +181,7 @@ pub struct Tune {
     pub root: PathBuf,
     /// The policy that says when the host trades
     #[arg(long, global = true, value_name = "FILE", default_value = POLICY_FILE)]
-    pub policy: PathBuf,
+    pub policy_file: PathBuf,
     /// Print JSON
     #[arg(long, global = true)]
     pub json: bool,

@@ -171,7 +171,7 @@ fn apply_profile(
 
 /// A trading window that is open forbids what the plan would do. A policy that cannot be read may have one.
 fn refuse_in_session(options: &Tune, plan: &Plan, at: u64) -> Result<(), Failure> {
-    let trading = Trading::read(&options.policy).map_err(|mistakes| {
+    let trading = Trading::read(&options.policy_file).map_err(|mistakes| {
         Failure::new(Exit::Usage, format!("{mistakes} (--in-session goes on without the policy)"))
     })?;
     let reasons = plan.kept_from(&trading, i64::try_from(at).unwrap_or(i64::MAX));

@@ -45,18 +45,18 @@ fn a_trading_window_keeps_what_it_does_not_allow_and_never_a_roll_back() {
     let harmless = tuned.toml("harmless.toml", "[knobs]\n'mem.swap' = { swappiness = 10 }");
     let stalls = tuned
         .toml("stalls.toml", "[knobs]\n'mem.swap' = { swappiness = 20 }\n'mem.thp' = { enabled = 'never' }");
-    let apply = |profile: &str| tuned.run(["apply", "--profile", profile, "--policy", &policy]);
+    let apply = |profile: &str| tuned.run(["apply", "--profile", profile, "--policy-file", &policy]);
     let refused = apply(&stalls).exits(Exit::Refused);
     let told = "trading window always is open until ";
     assert!(refused.stderr.contains(told), "{}", refused.stderr);
     assert!(refused.stderr.contains("and allows harmless, not mem.thp (stall)"), "{}", refused.stderr);
     assert!(tuned.host.snapshot() == before, "nothing was written, the harmless part neither");
     apply(&harmless).succeeds();
-    tuned.run(["apply", "--profile", &stalls, "--policy", &policy, "--in-session"]).succeeds();
-    tuned.run(["rollback", "--to", "baseline", "--policy", &policy]).succeeds();
+    tuned.run(["apply", "--profile", &stalls, "--policy-file", &policy, "--in-session"]).succeeds();
+    tuned.run(["rollback", "--to", "baseline", "--policy-file", &policy]).succeeds();
     assert!(tuned.host.snapshot() == before);
     let broken = tuned.quell.file("broken.toml", "[[trading]]\nname = 'x'\n").display().to_string();
-    let unread = tuned.run(["apply", "--profile", &harmless, "--policy", &broken]).exits(Exit::Usage);
+    let unread = tuned.run(["apply", "--profile", &harmless, "--policy-file", &broken]).exits(Exit::Usage);
     assert!(unread.stderr.contains("days is missing"), "{}", unread.stderr);
 }
 

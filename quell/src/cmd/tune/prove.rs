@@ -108,6 +108,10 @@ pub fn run(options: &Tune, asked: &Prove) -> Result<Exit, Failure> {
             "no knob of these can be switched on and off here",
         );
     }
+    // What a trading window keeps from being applied is not switched on and off in it either.
+    for knob in &knobs {
+        super::refuse_in_session(options, &engine.plan(&knob.profile)?, super::now())?;
+    }
     let (figures, blocks) = match pilot(&settings, asked)? {
         Pilot::Figures(figures, blocks) => (figures, blocks),
         Pilot::Held(reason) => return tell_nothing(options, found, Exit::Held, "held", &reason),
