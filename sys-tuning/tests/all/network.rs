@@ -1,5 +1,7 @@
 //! Network interfaces on the real kernel, in a network of the test's own: the machine's is never touched.
 
+#![expect(clippy::disallowed_methods, reason = "a thread with a network of its own, that ends with the test")]
+
 use std::collections::BTreeMap;
 use std::process::Command;
 use std::sync::Arc;
