@@ -31,6 +31,7 @@ pub mod memory;
 pub mod messages;
 pub mod modules;
 pub mod mounts;
+pub mod msr;
 pub mod numa;
 pub mod own;
 pub mod perf;

@@ -160,6 +160,15 @@ impl Root {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
+    /// `N` bytes from `offset` on: for devices that are addressed by it.
+    pub(crate) fn read_at<const N: usize>(&self, path: &str, offset: u64) -> Result<[u8; N], Error> {
+        let mut bytes = [0; N];
+        let file = File::from(self.open(path, OFlag::O_RDONLY)?);
+        let failed = |cause: io::Error| Error::Read { path: self.display(path), cause };
+        std::os::unix::fs::FileExt::read_exact_at(&file, &mut bytes, offset).map_err(failed)?;
+        Ok(bytes)
+    }
+
     /// The file's text as `parser` understands it; what the parser refuses gets the path added.
     pub(crate) fn parse<T>(
         &self,

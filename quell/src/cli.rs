@@ -242,6 +242,9 @@ pub enum TuneVerb {
         /// Which profile.
         #[command(flatten)]
         profile: Profile,
+        /// Watch for this long what only a window shows (counters that must not grow), as in 10s; the last look is kept
+        #[arg(long, value_name = "TIME")]
+        observe: Option<Nanos>,
     },
     /// Switch knobs on and off and measure which earn their place on this host; puts everything back
     Prove(Box<Prove>),

@@ -507,6 +507,7 @@ pub fn verify() -> VerifyDocument {
         have: text("120"),
         effective: None,
         observed_for_s: None,
+        observed_ago_s: None,
         status: "pending".to_owned(),
         reason: text("seen after one interval of 120 s"),
         ..VerifiedKnob::default()

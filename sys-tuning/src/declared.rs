@@ -13,7 +13,7 @@ use crate::draft::{Draft, Scope};
 use crate::effect::{Sight, ok};
 use crate::facts::Facts;
 use crate::profile::{Setting, Value, Wanted};
-use crate::registry::{Attribute, Home, Kind, Meaning, Shape, Sign, pattern};
+use crate::registry::{self, Attribute, Home, Kind, Meaning, Shape, Sign, pattern};
 use crate::status::Status;
 
 /// Wishes for every attribute that has a home.
@@ -97,11 +97,17 @@ fn is_of(identity: &str, cpus: &CpuSet) -> bool {
     number.is_some_and(|number| cpus.contains(units::CpuId(number)))
 }
 
+/// A value that is only reported; what a window shows of it is watched all the same.
+fn reported(path: &str, attribute: &'static Attribute) -> Cell {
+    let effect = Effect::Declared { attribute, identity: String::new() };
+    Cell { effect, ..Cell::plain(path, Form::Inferred(attribute)) }
+}
+
 /// Where a declared attribute of one identity stands; `None` when the machine has no such thing (any more).
 pub(crate) fn locate(facts: &Facts, attribute: &'static Attribute, identity: &str) -> Option<Cell> {
     let path = match attribute.home {
-        Home::Firmware(_) => return Some(Cell::plain("/firmware", Form::Inferred(attribute))),
-        Home::Elsewhere(_) => return Some(Cell::plain("/elsewhere", Form::Inferred(attribute))),
+        Home::Firmware(_) => return Some(reported("/firmware", attribute)),
+        Home::Elsewhere(_) => return Some(reported("/elsewhere", attribute)),
         Home::Each(files) if !facts.has_file(files, identity) => return None,
         home => home.path(identity)?,
     };
@@ -129,7 +135,21 @@ pub(crate) fn look(
     want: &str,
     have: &str,
 ) -> Result<Sight, Error> {
-    let seen = match attribute.sign {
+    look_for(root, attribute.sign, identity, want, have)
+}
+
+fn look_for(root: &Root, sign: Sign, identity: &str, want: &str, have: &str) -> Result<Sight, Error> {
+    let seen = match sign {
+        Sign::All(signs) => {
+            let mut last = ok(Some(have.to_owned()));
+            for sign in signs {
+                last = look_for(root, *sign, identity, want, have)?;
+                if last.status != Status::Ok {
+                    break;
+                }
+            }
+            return Ok(last);
+        }
         // What a window showed is told by whoever waited for it.
         Sign::Itself | Sign::Flat(_) => return Ok(ok(Some(have.to_owned()))),
         Sign::Shown(files) => {
@@ -159,16 +179,20 @@ pub(crate) fn look(
 }
 
 /// What the kernel shows of `value` given as an argument of its command line, and whether that is what was asked for;
-/// `None` where it shows nothing.
+/// `None` where it shows nothing, or may have been set otherwise since by a knob of the running system.
 pub(crate) fn look_at_argument(root: &Root, attribute: &Attribute, value: &str) -> Option<(String, bool)> {
     match attribute.sign {
-        Sign::Itself | Sign::Flat(_) | Sign::Lacks(_) => None,
+        Sign::Itself | Sign::Flat(_) | Sign::Lacks(_) | Sign::All(_) => None,
         Sign::Shown(path) => {
             let shown = shown(root, path).ok()??;
             let holds = shown == value || matches!((shown.as_str(), value), ("Y", "1") | ("N", "0"));
-            Some((shown, holds))
+            (holds || !registry::is_settable(path)).then_some((shown, holds))
         }
-        Sign::Means(meanings) => mean(root, meanings, value).ok()?.map(|(_, holds, shown)| (shown, holds)),
+        Sign::Means(meanings) => {
+            let (_, holds, shown) = mean(root, meanings, value).ok()??;
+            let may_differ = meanings.iter().any(|meaning| registry::is_settable(meaning.path));
+            (holds || !may_differ).then_some((shown, holds))
+        }
         Sign::Told(told) => told(root, value),
     }
 }

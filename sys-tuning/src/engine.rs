@@ -197,6 +197,11 @@ impl Engine {
         StateDir::open(&self.state_dir).map(|dir| dir.is_some())
     }
 
+    /// Which boot this is.
+    pub(crate) fn boot_id(&self) -> Result<String, Error> {
+        self.identity().map(|identity| identity.boot)
+    }
+
     fn identity(&self) -> Result<Identity, Error> {
         match Boot::read(&self.root) {
             Ok(boot) => Ok(Identity { boot: boot.boot_id, machine: boot.machine_id }),

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use host::affinity::{self, Reaching};
 use host::cgroups::{self, Hierarchy, Version};
+use host::clocksource::Clocksource;
 use host::cpufreq::{self, Scaling};
 use host::cpus::{self, Cpus};
 use host::hugepages::{self, PageSize, Pool};
@@ -67,6 +68,8 @@ pub(crate) struct Facts {
     pub reaching: Reaching,
     /// The boot loader and what stands on its line of ours.
     pub boot: Option<BootFacts>,
+    /// The clock source, and what it could be.
+    pub clocksource: Option<Clocksource>,
     /// The identities of the files of each pattern.
     pub files: BTreeMap<&'static str, Vec<String>>,
     /// The network interfaces, and what of their drivers was asked for.
@@ -161,6 +164,9 @@ impl Facts {
         }
         if wants(Topic::Boot) {
             facts.boot = problems.note(Topic::Boot, BootFacts::read(root).map(Some));
+        }
+        if wants(Topic::Clock) {
+            facts.clocksource = problems.note(Topic::Clock, if_present(Clocksource::read(root)));
         }
         for pattern in knobs.iter().flat_map(|knob| knob.patterns()) {
             let files = problems.note(Topic::Files, pattern::find(root, pattern));

@@ -44,6 +44,7 @@ mod knobs;
 mod ledger;
 mod lint;
 mod lock;
+mod observe;
 mod plan;
 mod profile;
 mod provenance;

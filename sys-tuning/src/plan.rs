@@ -240,6 +240,10 @@ fn judge(seen: &Seen, ledger: &Ledger, plan: &Plan, is_fixture: bool) -> Judgeme
         }
         Reading::Value { .. } => {}
     }
+    if let Some(first) = sets_anew(wish, plan) {
+        let reason = format!("the kernel sets it anew when {first} is written: apply again after that");
+        return Judgement::Skip(Status::Pending, reason);
+    }
     if let Some(reason) = ledger.refused.get(&target(wish)) {
         return Judgement::Skip(
             Status::NotApplicable,
@@ -259,6 +263,16 @@ fn judge(seen: &Seen, ledger: &Ledger, plan: &Plan, is_fixture: bool) -> Judgeme
 fn comes_with_its_group(wish: &Wish, plan: &Plan) -> bool {
     let is_made = |dir: &String| plan.changes.iter().any(|change| change.planned.cell.path == *dir);
     wish.cell.lives_in.as_ref().is_some_and(is_made)
+}
+
+/// The knob of this plan that changes, by the kernel's doing, what this wish is about.
+fn sets_anew(wish: &Wish, plan: &Plan) -> Option<&'static str> {
+    let is_side_effect = |knob: &&'static str| {
+        let knob = crate::registry::find(knob).filter(|knob| knob.id != wish.knob.id);
+        let homes = knob.into_iter().flat_map(|knob| knob.side_effects);
+        homes.filter_map(|attribute| attribute.home.file()).any(|file| file == wish.cell.path)
+    };
+    plan.changes.iter().map(|change| change.knob).find(is_side_effect)
 }
 
 fn absent(absence: Absence) -> Judgement {

@@ -299,6 +299,7 @@ pub(crate) enum Topic {
     Boot,
     FairServer,
     Network,
+    Clock,
     Files,
     Power,
     Idle,
@@ -325,6 +326,12 @@ pub(crate) fn argument(parameter: &str) -> Option<&'static Attribute> {
     attributes.into_iter().find(|attribute| attribute.parameter() == Some(parameter))
 }
 
+/// Whether a knob of the running system sets this file.
+pub(crate) fn is_settable(path: &str) -> bool {
+    let attributes = ALL.iter().flat_map(|knob| knob.attributes);
+    attributes.into_iter().filter_map(|attribute| attribute.home.file()).any(|file| file == path)
+}
+
 /// What no profile names: made of what other knobs ask for.
 const COMPOSED: &[&Knob] = &[&knobs::boot_line::KNOB];
 
@@ -336,8 +343,18 @@ const ALL: &[&Knob] = &[
     &knobs::memory::SWAP,
     &knobs::memory::dirty::KNOB,
     &knobs::memory::THP,
+    &knobs::memory::KSM,
+    &knobs::memory::COMPACT,
     &knobs::memory::NUMA,
+    // Behind what makes the kernel compute the reserve anew.
+    &knobs::memory::free::KNOB,
     &knobs::memory::huge::KNOB,
+    // Time, counting, defences.
+    &knobs::clock::SOURCE,
+    &knobs::clock::CHECKS,
+    &knobs::accounting::STATISTICS,
+    &knobs::accounting::PARANOID,
+    &knobs::security::AVC,
     // What runs on every CPU.
     &knobs::isolation::VMSTAT,
     &knobs::isolation::HUNG,
@@ -394,6 +411,9 @@ const ALL: &[&Knob] = &[
     &knobs::firmware::SETUP,
     &knobs::power::DMA,
     &knobs::isolation::services::STALLD,
+    &knobs::firmware::SMI,
+    &knobs::memory::LOCK,
+    &knobs::accounting::NOISE,
     // On the boot line, in this order.
     &knobs::isolation::isolcpus::KNOB,
     &knobs::isolation::nohz::KNOB,
@@ -406,6 +426,9 @@ const ALL: &[&Knob] = &[
     &knobs::power::DRIVER,
     &knobs::power::idleboot::KNOB,
     &knobs::memory::hugeboot::KNOB,
+    &knobs::security::MITIGATIONS,
+    &knobs::security::AUDIT,
+    &knobs::security::IOMMU,
 ];
 
 /// Files no knob may reach: they run a program as root, cannot be taken back before a reboot, or stop the machine.

@@ -9,6 +9,7 @@ use crate::draft::{Contradiction, Skipped};
 use crate::effect;
 use crate::engine::Engine;
 use crate::ledger::Ledger;
+use crate::observe::{self, Look};
 use crate::plan::{self, target};
 use crate::profile::Profile;
 use crate::record::Target;
@@ -47,6 +48,8 @@ pub struct Verifying {
     pub effective: Option<String>,
     /// Over what time the effect was watched, in seconds; `None` for effects that need no window.
     pub observed_for_s: Option<f64>,
+    /// How long ago that was.
+    pub observed_ago_s: Option<f64>,
     /// What that means.
     pub status: Status,
     /// Why, unless it is ok.
@@ -93,6 +96,11 @@ impl Engine {
     /// # Errors
     /// [`Error::Host`]; [`Error::Profile`] for what this machine cannot be asked for.
     pub fn verify(&self, profile: &Profile) -> Result<Verified, Error> {
+        self.verify_with(profile, &self.looks())
+    }
+
+    /// The same, with what windows showed.
+    pub(crate) fn verify_with(&self, profile: &Profile, looks: &[Look]) -> Result<Verified, Error> {
         let survey = Survey::take(&self.root, profile)?;
         let contradictions = survey.contradictions(profile, &Surroundings::default());
         let mut notes = Vec::new();
@@ -116,7 +124,7 @@ impl Engine {
             let row = self.compare(seen, &ledger, &known(&target(&seen.wish)), &profile.name);
             match seen.wish.cell.effect {
                 Effect::Booted => knobs.extend(boot::rows(&self.root, &survey.draft.arguments, &row)),
-                _ => knobs.push(row),
+                _ => knobs.push(observe::judge(row, &seen.wish.cell, looks)),
             }
         }
         Ok(Verified { profile: profile.name.clone(), knobs, contradictions, notes })
@@ -200,6 +208,7 @@ impl Verifying {
             have: None,
             effective: None,
             observed_for_s: None,
+            observed_ago_s: None,
             status: Status::Failed,
             reason: "not checked".to_owned(),
             owner: None,

@@ -22,6 +22,7 @@ use sys_tuning::{
     Agreement, Applied, ApplyOptions, Drift, Engine, Error, History, Outcome, Plan, Profile, RollbackOptions,
     RollbackTo, RolledBack, Status, Trading, Verified, What, script,
 };
+use units::Nanos;
 
 use crate::cli::{STATE_DIR, Tune, TuneVerb};
 use crate::failure::Failure;
@@ -53,7 +54,7 @@ pub fn run(options: &Tune) -> Result<Exit, Failure> {
         }
         TuneVerb::Confirm { guard: true, .. } => confirm::guard(options),
         TuneVerb::Confirm { id, .. } => confirm::confirm(options, *id),
-        TuneVerb::Verify { profile } => verify(options, &profile.profile),
+        TuneVerb::Verify { profile, observe } => verify(options, &profile.profile, *observe),
         TuneVerb::Prove(asked) => prove::run(options, asked),
         TuneVerb::Rollback { to, force, script } => {
             let rollback = RollbackOptions { to: rollback_to(to.as_deref())?, force: *force, at: now() };
@@ -178,9 +179,12 @@ fn refuse_in_session(options: &Tune, plan: &Plan, at: u64) -> Result<(), Failure
     if reasons.is_empty() { Ok(()) } else { Err(Error::Refused(reasons).into()) }
 }
 
-fn verify(options: &Tune, profile: &str) -> Result<Exit, Failure> {
-    let engine = engine(options)?;
-    let mut verified = engine.verify(&Profile::load(profile)?)?;
+fn verify(options: &Tune, profile: &str, observe: Option<Nanos>) -> Result<Exit, Failure> {
+    let (engine, profile) = (engine(options)?, Profile::load(profile)?);
+    let mut verified = match observe {
+        Some(window) => engine.observe(&profile, window)?,
+        None => engine.verify(&profile)?,
+    };
     engine.name_owners(&mut verified);
     let document = verify_document(&verified);
     show(options, || document.to_json(), || text::verify(&document, &output::style()))?;
@@ -425,6 +429,7 @@ fn verify_document(verified: &Verified) -> VerifyDocument {
             _ => Some(false),
         },
         observed_for_s: knob.observed_for_s,
+        observed_ago_s: knob.observed_ago_s,
         status: knob.status.to_string(),
         reason: given(&knob.reason),
         owner: knob.owner.clone(),

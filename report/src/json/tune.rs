@@ -216,6 +216,9 @@ pub struct VerifiedKnob {
     pub effective: Option<bool>,
     /// How long the effect was watched, for effects that need a window.
     pub observed_for_s: Option<f64>,
+    /// How long ago that was.
+    #[serde(default)]
+    pub observed_ago_s: Option<f64>,
     /// The status.
     pub status: String,
     /// Why, where it is not as wanted.

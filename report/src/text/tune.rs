@@ -197,7 +197,9 @@ fn verified(knob: &VerifiedKnob) -> Entry<'_> {
         (Some(want), false) => format!("wanted {want}, is {}", value(&knob.have)),
     };
     let mut notes = Vec::new();
-    notes.extend(knob.observed_for_s.map(|seconds| format!("effect watched for {seconds:.1} s")));
+    let ago = knob.observed_ago_s.filter(|seconds| *seconds >= 1.0);
+    let ago = ago.map_or_else(String::new, |seconds| format!(", {seconds:.0} s ago"));
+    notes.extend(knob.observed_for_s.map(|seconds| format!("effect watched for {seconds:.1} s{ago}")));
     notes.extend(knob.reason.clone());
     notes
         .extend(knob.owner.as_deref().filter(|_| knob.status != "ok").map(|owner| format!("set by {owner}")));

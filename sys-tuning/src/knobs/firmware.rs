@@ -5,7 +5,8 @@
 
 use host::{Root, choice};
 
-use crate::registry::{Absence, Attribute, FIRMWARE, Home, Kind, Knob};
+use crate::observe::SMI_COUNTER;
+use crate::registry::{Absence, Attribute, FIRMWARE, Flat, Home, Kind, Knob, Sign};
 
 const ON_OFF: Kind = Kind::Choice(&["on", "off"]);
 
@@ -86,4 +87,28 @@ fn iommu(root: &Root) -> Option<String> {
 
 fn word(is_on: bool) -> Option<String> {
     Some(if is_on { "on" } else { "off" }.to_owned())
+}
+
+/// Interrupts that the firmware takes behind the kernel's back, on every CPU at once.
+///
+/// The processor counts them (model-specific register 0x34, read on CPU 0, which is never isolated); virtual ones do not.
+/// Only a window shows whether they go on.
+pub(crate) static SMI: Knob = Knob {
+    id: "fw.smi",
+    doc: "a system management interrupt stops all CPUs for tens to hundreds of microseconds, and no kernel counter shows it",
+    attributes: &[Attribute::at(
+        "interrupts",
+        Kind::Choice(&["none"]),
+        "how many come while one watches",
+        Home::Firmware(counts_smis),
+    )
+    .seen(Sign::Flat(&Flat { of: &["none"], counters: &[SMI_COUNTER], unless: &[] }))
+    .absent(Absence::NotApplicable("SMIs are not counted here: it takes the msr module, root, and an Intel processor that is not virtual"))],
+    source: "none: Documentation/trace/osnoise-tracer.rst; vendors' set-ups have switches for what causes them",
+    effect: "over a window, the processor's own count stays as it is",
+    ..FIRMWARE
+};
+
+fn counts_smis(root: &Root) -> Option<String> {
+    host::msr::smis(root).ok().map(|_| "none".to_owned())
 }

@@ -2,25 +2,45 @@
 
 pub(crate) mod cache;
 pub(crate) mod dirty;
+pub(crate) mod free;
 pub(crate) mod huge;
 pub(crate) mod hugeboot;
 
-use crate::registry::{Absence, Attribute, Blast, Flat, Group, Home, Kind, Knob, Needs, PLAIN, Shape, Sign};
+use host::{Root, if_present};
+
+use crate::knobs::isolation::tasks::APPLICATION;
+use crate::registry::{
+    Absence, Attribute, Blast, Elsewhere, Flat, Group, Home, Kind, Knob, Meaning, Needs, PLAIN, REPORTED,
+    Shape, Sign,
+};
 
 /// How readily the kernel swaps anonymous memory out.
 pub(crate) static SWAP: Knob = Knob {
     id: "mem.swap",
     group: Group::Memory,
     doc: "a page swapped out costs a disk read when the application touches it",
-    attributes: &[Attribute::at(
+    attributes: &[
+    Attribute::at(
         "swappiness",
         Kind::Integer { min: 0, max: 200 },
         "how readily anonymous pages are swapped out: 0 only when memory runs out, 200 first",
         Home::Sysctl("vm.swappiness"),
-    )],
+    ),
+        Attribute::at(
+            "areas",
+            Kind::Choice(&["none", "some"]),
+            "whether the host is expected to have areas to swap to; quell does not switch them off: what is swapped out \
+             would have to fit into memory at that moment",
+            Home::Elsewhere(&Elsewhere {
+                infer: areas,
+                suits: |shown, wanted| shown == wanted,
+                remedy: "`swapoff -a`, and take them out of /etc/fstab",
+            }),
+        )
+        .absent(Absence::Satisfied("this kernel cannot swap"))],
     source: "10: TuneD latency-performance; swap off: rigtorp.se low latency guide",
     absence: Absence::NotApplicable("this kernel cannot swap"),
-    effect: "the kernel reads this variable at each reclaim",
+    effect: "the kernel reads this variable at each reclaim; /proc/swaps lists the areas",
     undo: "the original number is written",
     ..PLAIN
 };
@@ -54,6 +74,21 @@ pub(crate) static THP: Knob = Knob {
             Home::File("/sys/kernel/mm/transparent_hugepage/defrag"),
         )
         .shaped(Shape::Bracketed),
+        Attribute::at(
+            "shmem_enabled",
+            Kind::Choice(&["always", "within_size", "advise", "never"]),
+            "who gets huge pages in shared memory unasked",
+            Home::File("/sys/kernel/mm/transparent_hugepage/shmem_enabled"),
+        )
+        .shaped(Shape::Bracketed)
+        .seen(Sign::Flat(&Flat { of: &["never"], counters: &["thp_file_alloc"], unless: &[] })),
+        Attribute::at(
+            "boot",
+            Kind::Choice(&["always", "madvise", "never"]),
+            "the same as enabled from the boot on: transparent_hugepage=",
+            Home::Argument("transparent_hugepage"),
+        )
+        .seen(Sign::Shown("/sys/kernel/mm/transparent_hugepage/enabled")),
     ],
     source: "never: rigtorp.se, TuneD network-latency, cluster-node-tuning-operator",
     blast: Blast::Stall,
@@ -75,13 +110,23 @@ pub(crate) static NUMA: Knob = Knob {
     id: "mem.numa",
     group: Group::Memory,
     doc: "balancing makes pages fault on purpose and moves them while the application runs",
-    attributes: &[Attribute::at(
-        "balancing",
-        Kind::Integer { min: 0, max: 3 },
-        "0 off, 1 move pages to who uses them, 2 between memory tiers, 3 both",
-        Home::Sysctl("kernel.numa_balancing"),
-    )
-    .seen(Sign::Flat(&Flat { of: &["0"], counters: &["numa_hint_faults"], unless: &[] }))],
+    attributes: &[
+        Attribute::at(
+            "balancing",
+            Kind::Integer { min: 0, max: 3 },
+            "0 off, 1 move pages to who uses them, 2 between memory tiers, 3 both",
+            Home::Sysctl("kernel.numa_balancing"),
+        )
+        .seen(Sign::Flat(&Flat { of: &["0"], counters: &["numa_hint_faults"], unless: &[] })),
+        Attribute::at(
+            "statistics",
+            Kind::Flag,
+            "whether each allocation counts on which node it was made and for which it was meant",
+            Home::Sysctl("vm.numa_stat"),
+        )
+        .seen(Sign::Flat(&Flat { of: &["0"], counters: &["numa_hit", "numa_miss"], unless: &[] }))
+        .absent(Absence::Satisfied("this kernel keeps no statistics of memory nodes")),
+    ],
     source: "0: rigtorp.se, TuneD network-latency, Documentation/admin-guide/sysctl/kernel.rst",
     needs: Needs::SysAdmin,
     blast: Blast::Ipi,
@@ -90,3 +135,119 @@ pub(crate) static NUMA: Knob = Knob {
     undo: "the original number is written",
     ..PLAIN
 };
+
+// Format: a head line, then "/dev/sda2    partition    1048572    0    -2"   (swapon(8); mm/swapfile.c, swap_show)
+fn areas(root: &Root) -> Option<String> {
+    let listed = if_present(root.read_lossy("/proc/swaps")).ok()??;
+    Some(if listed.lines().count() > 1 { "some" } else { "none" }.to_owned())
+}
+
+/// Joining equal pages: a thread scans memory, and a write to a joined page has to copy it first.
+pub(crate) static KSM: Knob = Knob {
+    id: "mem.ksm",
+    group: Group::Memory,
+    doc: "the scanner takes a CPU, and the first write to a page it joined faults and copies",
+    attributes: &[Attribute::at(
+        "run",
+        Kind::Integer { min: 0, max: 2 },
+        "0 stops the scanner, 1 runs it, 2 stops it and separates what it joined",
+        Home::File("/sys/kernel/mm/ksm/run"),
+    )
+    .seen(Sign::All(&[
+        Sign::Means(&[Meaning { of: "2", path: "/sys/kernel/mm/ksm/pages_sharing", shows: Some("0") }]),
+        Sign::Flat(&Flat {
+            of: &["0", "2"],
+            counters: &["/sys/kernel/mm/ksm/full_scans", "/sys/kernel/mm/ksm/pages_shared"],
+            unless: &[],
+        }),
+    ]))],
+    source: "0: rigtorp.se; 2: TuneD realtime-virtual-host",
+    blast: Blast::Stall,
+    absence: Absence::Satisfied("this kernel joins no pages"),
+    effect: "with 2, no page is shared any more; over a window, the scanner goes through memory no more",
+    undo: "the original number is written; what was separated is joined again as the scanner finds it",
+    ..PLAIN
+};
+
+/// Moving pages to make room for huge ones.
+///
+/// Writing another number than 0 makes the kernel compact at once (mm/compaction.c), which is what taking this back may
+/// do: hence the blast class. Other reasons to compact remain: a large allocation, and the daemon when one failed.
+pub(crate) static COMPACT: Knob = Knob {
+    id: "mem.compact",
+    group: Group::Memory,
+    doc: "pages that are moved fault in whoever uses them, applications that allocate nothing included",
+    attributes: &[
+        Attribute::at(
+            "proactiveness",
+            Kind::Integer { min: 0, max: 100 },
+            "how eagerly memory is compacted in the background; 0 never unasked",
+            Home::Sysctl("vm.compaction_proactiveness"),
+        )
+        .seen(Sign::Flat(&Flat {
+            of: &["0"],
+            counters: &["compact_migrate_scanned"],
+            unless: &["compact_stall", "compact_daemon_wake"],
+        }))
+        .absent(Absence::Satisfied("this kernel compacts no memory unasked")),
+        Attribute::at(
+            "unevictable",
+            Kind::Flag,
+            "whether locked memory may be moved too",
+            Home::Sysctl("vm.compact_unevictable_allowed"),
+        ),
+    ],
+    source: "0 and false: Documentation/admin-guide/sysctl/vm.rst (latency spikes in unsuspecting applications)",
+    blast: Blast::Stall,
+    absence: Absence::Satisfied("this kernel compacts no memory"),
+    effect: "over a window, no page is looked at for moving, unless an allocation or the daemon asked for it",
+    undo: "the original numbers are written; another number than 0 makes the kernel compact once",
+    ..PLAIN
+};
+
+/// Memory that engines lock: reported only, because the limit is their unit's.
+pub(crate) static LOCK: Knob = Knob {
+    id: "mem.lock",
+    group: Group::Memory,
+    doc: "an engine that may not lock its memory has it paged out, and faults when it needs it",
+    attributes: &[Attribute::at(
+        "limit",
+        Kind::Choice(&["unlimited"]),
+        "how much memory each process of the application's control groups (quell, trading.slice) may lock",
+        Home::Elsewhere(&Elsewhere {
+            infer: locked_limit,
+            suits: |shown, wanted| shown == wanted,
+            remedy: "LimitMEMLOCK=infinity in its unit",
+        }),
+    )
+    .absent(Absence::NotApplicable("no process runs in the application's control groups"))],
+    source: "unlimited: rigtorp.se (mlockall)",
+    effect: "the limit of every process in those groups (proc/PID/limits)",
+    ..REPORTED
+};
+
+/// The least limit among the application's processes, with who has it; `None` where there is none.
+// Format: "Max locked memory         8388608              8388608              bytes"   (fs/proc/base.c, lnames)
+fn locked_limit(root: &Root) -> Option<String> {
+    let mut seen = false;
+    for process in root.list("/proc").ok()?.iter().filter(|name| name.bytes().all(|b| b.is_ascii_digit())) {
+        let groups = root.read_lossy(&format!("/proc/{process}/cgroup")).unwrap_or_default();
+        let is_in = |line: &str| {
+            let path = line.splitn(3, ':').nth(2).unwrap_or_default();
+            APPLICATION.iter().any(|group| path.trim_start_matches('/').split('/').next() == Some(group))
+        };
+        if !groups.lines().any(is_in) {
+            continue;
+        }
+        let limits = root.read_lossy(&format!("/proc/{process}/limits")).unwrap_or_default();
+        let Some(limit) = limits.lines().find_map(|line| line.strip_prefix("Max locked memory")) else {
+            continue;
+        };
+        seen = true;
+        let soft = limit.split_ascii_whitespace().next().unwrap_or_default();
+        if soft != "unlimited" {
+            return Some(format!("{soft} bytes of process {process}"));
+        }
+    }
+    seen.then(|| "unlimited".to_owned())
+}

@@ -32,10 +32,13 @@
 //! and calls `declared::wish` for the first. Then: a row in the tests of its group, and
 //! `cargo run -q -- tune explain --markdown > docs/knobs.md`. The registry's tests ask for all of this.
 
+pub(crate) mod accounting;
 pub(crate) mod boot_line;
+pub(crate) mod clock;
 pub(crate) mod firmware;
 pub(crate) mod interrupts;
 pub(crate) mod isolation;
 pub(crate) mod memory;
 pub(crate) mod network;
 pub(crate) mod power;
+pub(crate) mod security;

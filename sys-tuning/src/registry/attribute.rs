@@ -205,6 +205,8 @@ pub enum Sign {
     Means(&'static [Meaning]),
     /// Counters of the kernel that do not grow while it holds.
     Flat(&'static Flat),
+    /// All of these.
+    All(&'static [Sign]),
     /// This list of CPUs of the kernel's has none of the wanted ones.
     Lacks(&'static str),
     /// What a function makes of several files: what the kernel shows, and whether that is the value.
@@ -222,7 +224,7 @@ pub struct Meaning {
     pub shows: Option<&'static str>,
 }
 
-/// Counters of `/proc/vmstat` that stay as they are.
+/// Counters that stay as they are: of `/proc/vmstat` by name, a file with one number by its path.
 #[derive(Debug)]
 pub struct Flat {
     /// For these values.

@@ -33,6 +33,15 @@ const TOUCHED: &[&str] = &[
     "/proc/sys/kernel/numa_balancing",
     "/sys/kernel/mm/transparent_hugepage/enabled",
     "/sys/kernel/mm/transparent_hugepage/defrag",
+    "/sys/kernel/mm/transparent_hugepage/shmem_enabled",
+    "/sys/kernel/mm/ksm/run",
+    "/proc/sys/vm/compaction_proactiveness",
+    "/proc/sys/vm/compact_unevictable_allowed",
+    "/proc/sys/vm/numa_stat",
+    "/proc/sys/vm/zone_reclaim_mode",
+    "/proc/sys/kernel/sched_schedstats",
+    "/proc/sys/kernel/perf_cpu_time_max_percent",
+    "/proc/sys/kernel/perf_event_paranoid",
     "/proc/sys/vm/min_free_kbytes", // behind the two before it, which change it
     "/sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages",
     "/sys/devices/virtual/workqueue/cpumask",
@@ -255,6 +264,39 @@ fn somebody_elses_reserve_survives_the_kernels_recomputation() {
     let rolled_back = bench.back();
     assert_eq!(read(reserve), "50000", "{rolled_back:#?}");
     assert!(!read(enabled).contains("[never]"));
+}
+
+/// Whatever of the table this kernel has, with another value each; what it has not says so and is no failure.
+#[test]
+fn rows_of_the_table_there_and_back() {
+    let Some(bench) = Bench::new("rows_of_the_table_there_and_back") else { return };
+    let text = "[knobs]
+        'mem.thp' = { shmem_enabled = 'advise' }
+        'mem.ksm' = { run = 2 }
+        'mem.compact' = { proactiveness = 0, unevictable = false }
+        'mem.numa' = { balancing = 0, statistics = false }
+        'mem.free' = { zone_reclaim_mode = 1 }
+        'svc.psi' = { schedstats = true, perf_cpu_percent = 26 }
+        'perf.paranoid' = { level = 1 }
+        'mce.ce' = { ignore = true }
+        'sec.avc' = { cache_threshold = 8192 }
+        'svc.noise' = { fighting = 'none' }
+        'cpu.bios' = { smt = 'off' }";
+    let applied = bench.apply(text);
+    assert_eq!(applied.result, Outcome::Done, "{applied:#?}");
+    let is_fine = applied.changes.iter().all(|one| one.status == Status::Ok);
+    assert!(is_fine && applied.changes.len() >= 5, "{applied:#?}");
+    let verified = bench.engine().observe(&profile(text), units::Nanos::from_millis(20)).unwrap();
+    for row in &verified.knobs {
+        let is_reported = ["svc.noise", "cpu.bios"].contains(&row.knob);
+        // Counters that others move as well may move now: that is told as what it is, and not as a value not set.
+        let is_seen = row.observed_for_s.is_some() && row.have == row.want;
+        assert!(is_reported || is_seen || !row.status.is_trouble(), "{row:#?}");
+    }
+    let watched = verified.knobs.iter().filter(|row| row.observed_for_s.is_some()).count();
+    println!("{} changed, {} rows, {watched} of them watched", applied.changes.len(), verified.knobs.len());
+    assert_eq!(bench.back().result, Outcome::Done);
+    bench.assert_as_before();
 }
 
 #[test]

@@ -5,9 +5,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use sys_tuning::{Agreement, ApplyOptions, Outcome, Plan, RollbackOptions, RollbackTo, Status};
+use units::Nanos;
 
 use crate::boot;
-use crate::rows::{check, profile, verified};
+use crate::rows::{check, profile, verified, while_growing};
 use crate::tree::Machine;
 
 const NOW: ApplyOptions = ApplyOptions { at: 1_790_000_000, ..ApplyOptions::PLAIN };
@@ -303,6 +304,32 @@ fn without_any_of_it_each_knob_says_why() {
             "cpu.dma latency_us: not-applicable /dev/cpu_dma_latency is not there (no CONFIG_CPU_IDLE), or this user may \
              not read it",
         ],
+    );
+}
+
+/// The switch of a state reads back; whether the state is entered all the same is seen by who looks twice.
+#[test]
+fn a_forbidden_state_that_is_entered_fails_when_one_watches() {
+    let machine = machine(&idle_states());
+    let (engine, wanted) = (machine.engine(), profile("'cpu.idle' = { cpus = '1', deepest = 'c1e' }"));
+    engine.apply(&engine.plan(&wanted).unwrap(), &NOW).unwrap();
+    let still = engine.observe(&wanted, Nanos::from_millis(1)).unwrap().knobs[0].clone();
+    assert!(still.status == Status::Ok && still.observed_for_s.is_some(), "{still:?}");
+    let usage = "/sys/devices/system/cpu/cpu1/cpuidle/state3/usage";
+    let grew = while_growing(
+        &machine,
+        usage,
+        |count| format!("{count}\n"),
+        || {
+            let verified = engine.observe(&wanted, Nanos::from_millis(1)).unwrap();
+            verified.knobs.into_iter().find(|row| row.status == Status::Failed)
+        },
+    );
+    assert_eq!(grew.identity, "cpu1/state3");
+    assert!(
+        grew.reason.starts_with(&format!("it reads 1, and its effect goes on: {usage} by ")),
+        "{}",
+        grew.reason
     );
 }
 

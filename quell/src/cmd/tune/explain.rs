@@ -93,14 +93,15 @@ fn home(home: Home) -> String {
     }
 }
 
-fn sign(sign: Sign) -> String {
-    match sign {
+fn sign(of: Sign) -> String {
+    match of {
         Sign::Itself | Sign::Told(_) => String::new(),
+        Sign::All(signs) => signs.iter().map(|one| sign(*one)).collect::<Vec<_>>().join("; "),
         Sign::Shown(path) => format!("{path} shows the value too"),
         Sign::Means(meanings) => meanings.iter().map(meaning).collect::<Vec<_>>().join(", "),
         Sign::Flat(flat) => {
             format!(
-                "{} of /proc/vmstat stay as they are while it is {}",
+                "over a window, these counters stay as they are while it is {1}: {0}",
                 flat.counters.join(", "),
                 flat.of.join(" or ")
             )

@@ -20,7 +20,7 @@ use crate::registry::{Absence, Attribute, Blast, Group, Kind, Knob, Needs, Topic
 use crate::status::Status;
 
 /// Where applications run, unless the profile says more: in quell's partition, or in the slice of the trading units.
-const APPLICATION: [&str; 2] = [super::cpuset1::GROUP, "trading.slice"];
+pub(crate) const APPLICATION: [&str; 2] = [super::cpuset1::GROUP, "trading.slice"];
 
 pub(crate) static KNOB: Knob = Knob {
     id: "iso.tasks",

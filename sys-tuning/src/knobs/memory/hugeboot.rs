@@ -4,15 +4,17 @@
 //! ("System is deadlocked on memory"), so it is held against the node's memory with the same floor as at run time. Source:
 //! Documentation/admin-guide/mm/hugetlbpage.rst (hugepages=, the form by node from Linux 5.16 on).
 
+use host::Root;
 use host::hugepages::PageSize;
 use host::numa::{Node, NodeId};
 
 use crate::boot::contribute;
+use crate::declared;
 use crate::draft::{Draft, Scope};
 use crate::headroom::Floor;
 use crate::knobs::boot_line;
 use crate::profile::{Setting, Value, Wanted};
-use crate::registry::{Attribute, Blast, Group, Kind, Knob, Needs, Topic, When};
+use crate::registry::{Attribute, Blast, Group, Home, Kind, Knob, Needs, Sign, Topic, When};
 
 /// As at run time: beyond it is a slip.
 const PAGES_MAX: i64 = 4 << 20;
@@ -24,6 +26,13 @@ pub(crate) static KNOB: Knob = Knob {
     attributes: &[
         Attribute::new("2M", Kind::Nodes { max: PAGES_MAX }, "pages of 2 MiB to take on each node at boot"),
         Attribute::new("1G", Kind::Nodes { max: PAGES_MAX }, "pages of 1 GiB to take on each node at boot"),
+        Attribute::at(
+            "default_size",
+            Kind::Choice(&["2M", "1G"]),
+            "the size that programs get which ask for huge pages without saying which: default_hugepagesz=",
+            Home::Argument("default_hugepagesz"),
+        )
+        .seen(Sign::Told(default_size)),
     ],
     source: "as the application needs: cluster-node-tuning-operator (hugepages of the performance profile)",
     needs: Needs::Root,
@@ -39,7 +48,17 @@ pub(crate) static KNOB: Knob = Knob {
     locate: |_, _, _| None,
 };
 
+// Format: "Hugepagesize:       2048 kB"   (Documentation/filesystems/proc.rst, meminfo)
+fn default_size(root: &Root, value: &str) -> Option<(String, bool)> {
+    let asked: PageSize = value.parse().ok()?;
+    let text = root.read_lossy("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Hugepagesize:"))?;
+    let kib: u64 = line.split_ascii_whitespace().next()?.parse().ok()?;
+    Some((format!("{kib} KiB"), kib * 1024 == asked.bytes()))
+}
+
 fn wish(scope: &Scope<'_>, wanted: &Wanted, draft: &mut Draft) {
+    declared::wish(scope, wanted, draft);
     let mut asked = Vec::new();
     for (name, setting) in &wanted.settings {
         let (Ok(size), Value::Nodes(counts)) = (name.parse::<PageSize>(), &setting.value) else { continue };
