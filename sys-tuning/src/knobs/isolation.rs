@@ -16,8 +16,6 @@ pub(crate) mod tasks;
 pub(crate) mod watchdog;
 pub(crate) mod wq;
 
-use crate::declared;
-use crate::profile::Value;
 use crate::registry::{
     ARGUMENT, Absence, Attribute, Blast, Group, Home, Kind, Knob, Meaning, Needs, PLAIN, Sign,
 };
@@ -161,16 +159,6 @@ pub(crate) static RCUNORM: Knob = Knob {
     absence: Absence::NotApplicable("this kernel does not let grace periods be chosen"),
     effect: "RCU reads these variables at each grace period",
     undo: "the original numbers are written",
-    wish: |scope, wanted, draft| {
-        let is_true =
-            |name: &str| wanted.setting(name).is_some_and(|setting| setting.value == Value::Flag(true));
-        if is_true("normal") && is_true("expedited") {
-            let reason =
-                "iso.rcunorm wants grace periods normal and expedited at once: normal wins".to_owned();
-            draft.contradiction("rcu-normal-and-expedited", reason);
-        }
-        declared::wish(scope, wanted, draft);
-    },
     ..PLAIN
 };
 

@@ -451,7 +451,7 @@ fn grace_periods_and_watchdogs() {
         &[
             "iso.rcunorm expedited: 0 -> 1",
             "iso.rcunorm normal: 0 -> 1",
-            "rcu-normal-and-expedited: iso.rcunorm wants grace periods normal and expedited at once: normal wins",
+            "rcu-normal-and-expedited: RCU grace periods are to be normal and expedited: normal wins, so let go of rcu_expedited",
         ],
     );
 }
