@@ -40,6 +40,7 @@ const FIRST_READ_BYTES: usize = 4096;
 /// A tree of kernel files.
 pub struct Root {
     prefix: PathBuf,
+    is_live: bool,
     tops: [OnceLock<OwnedFd>; TOPS.len()],
     writes: AtomicU64,
     kept: Kept,
@@ -49,24 +50,40 @@ impl Root {
     /// The running machine.
     #[must_use]
     pub fn system() -> Self {
-        Self::at(Path::new("/"))
+        Self::live_at(Path::new("/"))
     }
 
     /// A captured or fake machine below `prefix`. Nothing is opened yet.
     #[must_use]
     pub fn at(prefix: &Path) -> Self {
+        let is_live = prefix == Path::new("/");
         Self {
             prefix: prefix.to_owned(),
+            is_live,
             tops: Default::default(),
             writes: AtomicU64::new(0),
             kept: Kept::default(),
         }
     }
 
+    /// A machine below `prefix` whose files are a kernel's, or a model of one: they answer for themselves, take one value
+    /// a write, and appear and vanish with what they stand for. Calls that name no file (a thread's affinity) reach the
+    /// running kernel all the same, and are made only for [`Root::system`].
+    #[must_use]
+    pub fn live_at(prefix: &Path) -> Self {
+        Self { is_live: true, ..Self::at(prefix) }
+    }
+
     /// Whether this is the running machine rather than a fixture.
     #[must_use]
     pub fn is_system(&self) -> bool {
         self.prefix == Path::new("/")
+    }
+
+    /// Whether its files behave as a kernel's, rather than as the plain files of a captured machine.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.is_live
     }
 
     /// The directory this tree hangs below.

@@ -330,7 +330,7 @@ impl Cell {
             }
         }
         // The kernel's own files are empty only where that is a value: a list of nothing.
-        if !root.is_system() && !matches!(self.form, Form::Switch(_)) && raw.iter().any(String::is_empty) {
+        if !root.is_live() && !matches!(self.form, Form::Switch(_)) && raw.iter().any(String::is_empty) {
             return Ok(Reading::Torn);
         }
         let text = match self.form {

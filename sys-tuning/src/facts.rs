@@ -111,7 +111,7 @@ impl Facts {
         let cpus = problems.note(Topic::Cpus, if_present(Cpus::read(root)));
         let hierarchies = problems.note(Topic::Cgroups, if_present(cgroups::hierarchies(root)));
         let mut facts = Self {
-            is_fixture: !root.is_system(),
+            is_fixture: !root.is_live(),
             sibling_groups: problems.note(Topic::Cpus, siblings(root, cpus.as_ref())),
             partitioned: problems.note(Topic::Cgroups, partitioned(root, hierarchies.as_ref())),
             hierarchies: hierarchies.unwrap_or_default(),

@@ -7,6 +7,7 @@
 
 use host::threads::Policy;
 use host::{Error, Root, choice};
+use units::CpuSet;
 
 use crate::cell::{Cell, Form, Step};
 
@@ -21,20 +22,24 @@ pub(crate) fn write(root: &Root, cell: &Cell, to: &str, restored: Option<&[Strin
             Step::MakeDir { path } => root.make_dir(&path)?,
             Step::RemoveDir { path } => root.remove_dir(&path)?,
             Step::Write { path, text } => write_all(root, shown(root, cell, &path, &text)?.into_iter())?,
-            Step::Affinity { cpus, .. } => {
-                let status = with_cpus(&root.read_lossy(&cell.path)?, &cpus.to_string());
-                root.write(&cell.path, &status)?;
-            }
-            Step::Schedule { policy, .. } => {
-                let path = cell.path.clone();
-                root.write(&path, &with_policy(&root.read_lossy(&path)?, policy))?;
-            }
+            Step::Affinity { cpus, .. } => confine(root, cell, &cpus)?,
+            Step::Schedule { policy, .. } => schedule(root, cell, policy)?,
             // Its blocks are plain files everywhere: the writer takes care of them.
             // A captured tree has neither a boot loader nor drivers.
             Step::BootLine { .. } | Step::Link { .. } => {}
         }
     }
     Ok(())
+}
+
+/// Gives a thread these CPUs: where no call may be made, its status file is what there is of it.
+pub(crate) fn confine(root: &Root, cell: &Cell, cpus: &CpuSet) -> Result<(), Error> {
+    root.write(&cell.path, &with_cpus(&root.read_lossy(&cell.path)?, &cpus.to_string()))
+}
+
+/// Gives a thread this policy, likewise.
+pub(crate) fn schedule(root: &Root, cell: &Cell, policy: Policy) -> Result<(), Error> {
+    root.write(&cell.path, &with_policy(&root.read_lossy(&cell.path)?, policy))
 }
 
 /// Zeroes first: while one member of a pair is written the other must not look like the value in force.

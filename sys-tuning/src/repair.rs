@@ -354,7 +354,7 @@ impl Holder {
     /// Carries out `jobs` in order; those that cannot block are not handed to a worker and waited for.
     fn run(&self, lock: &Arc<Lock>, jobs: Vec<Job>) -> Vec<Done> {
         let blocks = |job: &Job| registry::find(job.knob).is_none_or(can_block);
-        if self.engine.root.is_system() && !jobs.iter().any(blocks) {
+        if self.engine.root.is_live() && !jobs.iter().any(blocks) {
             return writer::run_here(&self.engine.root, lock, jobs);
         }
         let mode = Mode::new(&self.engine.root, self.cpus.clone(), false, &self.engine.pulse);

@@ -405,7 +405,7 @@ pub(crate) fn preserve(root: &Root, knob: &'static Knob, cell: Cell, target: Tar
 
 /// Whether the original stands there: in the kernel by its value, in plain files to the byte.
 fn is_settled(root: &Root, undo: &Undo, reading: &Reading) -> bool {
-    let bytes_match = root.is_system() || reading.raw() == undo.raw;
+    let bytes_match = root.is_live() || reading.raw() == undo.raw;
     *reading != Reading::Torn && reading.text() == undo.to && bytes_match
 }
 
