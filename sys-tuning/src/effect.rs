@@ -27,7 +27,7 @@ pub(crate) fn look(root: &Root, cell: &Cell, want: &str, have: &str) -> Sight {
         Effect::ListEquals(path) => cpus(root, path, list).map(|cpus| equal(&cpus, want)),
         Effect::ListsWithin(..) if want != "isolated" => return ok(Some(have.to_owned())),
         Effect::ListsWithin(inner, outer) => listed(root, inner, outer, have),
-        Effect::RealtimeGuards => realtime_guards(root),
+        Effect::RealtimeGuards => realtime_guards(root, want),
         Effect::Unbalanced { .. } if want != "0" => return ok(Some(have.to_owned())),
         Effect::Unbalanced { tree, group } => unbalanced(root, tree, group, have),
         Effect::Listed { path, cpu } => cpus(root, path, list).map(|cpus| in_list(&cpus, *cpu, want)),
@@ -94,8 +94,13 @@ fn listed(root: &Root, inner: &str, outer: &str, have: &str) -> Result<Sight, Er
 }
 
 /// Two guards limit real-time threads, each of its own: either leaves ordinary threads a share.
-fn realtime_guards(root: &Root) -> Result<Sight, Error> {
+fn realtime_guards(root: &Root, want: &str) -> Result<Sight, Error> {
     let throttling = Throttling::read(root)?;
+    let micros = throttling.runtime.map_or("-1".to_owned(), |runtime| (runtime.0 / 1000).to_string());
+    if micros != want {
+        let reason = format!("wanted {want}, and the scheduler has {micros} by now");
+        return Ok(Sight { effective: Some(micros), status: Status::Failed, reason });
+    }
     let throttled = match throttling.runtime {
         Some(runtime) => format!("throttled to {runtime} of each {}", throttling.period),
         None => "not throttled".to_owned(),

@@ -6,7 +6,7 @@ use host::tasks;
 use nix::libc::ENOSPC;
 
 use crate::Error;
-use crate::cell::{Cell, Reading};
+use crate::cell::{Cell, Form, Reading};
 use crate::effect;
 use crate::engine::{Engine, Locked};
 use crate::errno;
@@ -53,12 +53,45 @@ impl Engine {
         let jobs = items.iter().map(|item| item.job()).collect();
         let mode = Mode::new(&self.root, self.worker_cpus(), stop_at_failure, &self.pulse);
         let done = writer::run(&self.root, &locked.lock, jobs, &mode);
-        items.iter().zip(done).map(|(item, done)| self.judge(item, done)).collect()
+        items.iter().zip(done).map(|(item, done)| self.judge(item, self.look_again(item, done))).collect()
+    }
+
+    /// What stands there when the whole batch is through: what was written later, or somebody, may have taken it back.
+    fn look_again(&self, item: &Item, done: Done) -> Done {
+        let want = item.entry.to.as_deref().unwrap_or_default();
+        let is_so = |now: &Reading| item.cell.satisfies(now.text(), want);
+        match done {
+            // What the kernel resets by itself is told as such, in `wrote`.
+            Done::Wrote(before) if item.cell.is_reset_by_kernel() => Done::Wrote(before),
+            Done::Wrote(before) => match item.cell.read(&self.root) {
+                Ok(now) if now == before || is_so(&now) => Done::Wrote(now),
+                Ok(Reading::Absent) if item.cell.is_thread() => Done::Gone,
+                Ok(now) => {
+                    let reason =
+                        format!("{} stood there, and after the last write {}", before.text(), now.text());
+                    Done::Differs(now, reason)
+                }
+                Err(error) => Done::Unreadable(error),
+            },
+            // A kernel may take its time to show what it took.
+            Done::Differs(before, reason) => match item.cell.read(&self.root) {
+                Ok(now) if is_so(&now) => Done::Wrote(now),
+                Ok(now) => Done::Differs(now, reason),
+                Err(_) => Done::Differs(before, reason),
+            },
+            other => other,
+        }
     }
 
     fn judge(&self, item: &Item, done: Done) -> Verdict {
-        // Of a torn file it is not known what it holds.
-        let text = |reading: Reading| (reading != Reading::Torn).then(|| reading.text().to_owned());
+        // Of a torn file it is not known what it holds, nor of one that went away and may come back.
+        let goes = item.cell.is_thread() || item.cell.lives_in.is_some() || item.cell.form == Form::Directory;
+        let is_known = |reading: &Reading| match reading {
+            Reading::Value { .. } => true,
+            Reading::Absent => goes,
+            Reading::Torn => false,
+        };
+        let text = |reading: Reading| is_known(&reading).then(|| reading.text().to_owned());
         match done {
             Done::Wrote(reading) => self.wrote(item, &reading),
             Done::Changed(reading) => {
@@ -80,7 +113,7 @@ impl Engine {
             }
             Done::Unreadable(error) if error.is_absent() => {
                 let reason = format!("{error}: it went away");
-                Verdict::new(Status::Failed, reason, Some(Reading::Absent.text().to_owned()))
+                Verdict::new(Status::Failed, reason, text(Reading::Absent))
             }
             Done::Unreadable(error) => Verdict::new(Status::Failed, error.to_string(), None),
             Done::Blocked => Verdict::new(Status::Blocked, self.culprit(), None),
@@ -99,9 +132,16 @@ impl Engine {
             // A removed group has no effect to look at.
             _ => return Verdict::new(Status::Ok, "", Some(reading.text().to_owned())),
         };
+        if item.cell.is_reset_by_kernel()
+            && let Ok(Reading::Value { text: now, .. }) = item.cell.read(&self.root)
+            && !item.cell.satisfies(&now, want)
+        {
+            let reason = format!("the kernel gave it CPU {now} again meanwhile; apply again to move it");
+            return Verdict::new(Status::Pending, reason, Some(reading.text().to_owned()));
+        }
         let status = match sight.status {
             // Plain files show what was captured, not what was just written.
-            Status::Failed if !self.root.is_system() => Status::Pending,
+            Status::Failed if !self.root.is_live() => Status::Pending,
             status => status,
         };
         Verdict::new(status, sight.reason, Some(reading.text().to_owned()))

@@ -319,13 +319,15 @@ impl Worker {
         let written = match job.cell.form {
             Form::Pages { .. } if before != Reading::Torn => return self.resize(index, job, before),
             Form::BootLine { ref dir } => boot::write_line(&self.root, dir, &job.to),
-            _ if !self.root.is_system() => fixture::write(&self.root, &job.cell, &job.to, job.raw.as_deref()),
+            _ if !self.root.is_live() => fixture::write(&self.root, &job.cell, &job.to, job.raw.as_deref()),
             _ => self.write(job, before.text()),
         };
         let after = job.cell.read(&self.root);
         match (written, after) {
             (Err(error), _) if job.cell.is_fleeting() && error.is_absent() => Done::Gone,
             (Ok(()), Ok(Reading::Absent)) if job.cell.is_fleeting() => Done::Gone,
+            // What stands there counts, whatever the call said.
+            (Err(_), Ok(after)) if job.cell.same(after.text(), &job.to) => Done::Wrote(after),
             (Err(error), after) => Done::Refused(error, after),
             (Ok(()), Err(error)) => Done::Unreadable(error),
             (Ok(()), Ok(after)) if job.cell.same(after.text(), &job.to) => Done::Wrote(after),
@@ -340,7 +342,7 @@ impl Worker {
     /// Whether there is nothing to write. Plain files must match byte for byte: there the bytes are all there is.
     fn is_settled(&self, job: &Job, now: &Reading) -> bool {
         let bytes_match =
-            self.root.is_system() || job.raw.as_ref().is_none_or(|raw| raw.is_empty() || raw == now.raw());
+            self.root.is_live() || job.raw.as_ref().is_none_or(|raw| raw.is_empty() || raw == now.raw());
         let is_lost = job.from == Expected::Effectless;
         now.text() == job.to && bytes_match && *now != Reading::Torn && !is_lost
     }
@@ -351,20 +353,26 @@ impl Worker {
             line: job.to.clone(),
             problem,
         })?;
-        let written = steps.iter().try_for_each(|step| self.step(job.knob, step));
+        let written = steps.iter().try_for_each(|step| self.step(job, step));
         match job.cell.form {
             Form::CacheWays => written.map_err(|error| resctrl::explained(&self.root, error)),
             _ => written,
         }
     }
 
-    fn step(&self, knob: &str, step: &Step) -> Result<(), Error> {
+    fn step(&self, job: &Job, step: &Step) -> Result<(), Error> {
+        let (knob, cell) = (job.knob, &job.cell);
         let once = || match step {
             Step::Write { path, text } => self.root.write(path, text),
             Step::MakeDir { path } => self.root.make_dir(path),
             Step::RemoveDir { path } => self.root.remove_dir(path),
+            // The call would reach a thread of the running machine that has this number.
+            Step::Affinity { cpus, .. } if !self.root.is_system() => fixture::confine(&self.root, cell, cpus),
             Step::Affinity { tid, start_ticks, cpus } => {
                 affinity::set_allowed(&self.root, *tid, *start_ticks, cpus)
+            }
+            Step::Schedule { policy, .. } if !self.root.is_system() => {
+                fixture::schedule(&self.root, cell, *policy)
             }
             Step::Schedule { tid, start_ticks, policy } => {
                 scheduling::set_schedule(&self.root, *tid, *start_ticks, *policy)
@@ -390,7 +398,7 @@ impl Worker {
         loop {
             let next = match self.next_size(job, now.text()) {
                 Ok(Some(next)) => next,
-                Ok(None) if !self.root.is_system() => return self.finish_plain(job),
+                Ok(None) if !self.root.is_live() => return self.finish_plain(job),
                 Ok(None) => return Done::Wrote(now),
                 Err(reason) => return Done::Differs(now, reason),
             };
@@ -398,7 +406,7 @@ impl Worker {
                 return Done::Blocked;
             }
             let step = Step::Write { path: job.cell.path.clone(), text: next.clone() };
-            let written = self.step(job.knob, &step);
+            let written = self.step(job, &step);
             let after = match job.cell.read(&self.root) {
                 Ok(after) => after,
                 Err(error) => return Done::Unreadable(error),

@@ -173,7 +173,7 @@ pub fn write(path: &Path, text: &str) {
 }
 
 /// The captured machines, which every crate's tests share.
-fn captured(name: &str) -> PathBuf {
+pub fn captured(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/hosts").join(name)
 }
 

@@ -52,6 +52,9 @@ fn wish(scope: &Scope<'_>, wanted: &Wanted, draft: &mut Draft) {
         for (node, pages) in counts {
             match scope.facts.pool(*node, size) {
                 Some(_) => draft.wish(scope, wanted, name, &node.to_string(), pages.to_string()),
+                None if scope.facts.nodes.iter().any(|known| known.id == *node) => {
+                    draft.not_applicable(wanted, format!("{node} has no pool of huge pages of {size}"));
+                }
                 None => draft.mistake(setting, &unknown_node(scope.facts, *node)),
             }
         }
