@@ -2,6 +2,7 @@
 
 mod apply;
 mod boot;
+mod complaints;
 mod confirm;
 mod faults;
 mod input;

@@ -164,6 +164,47 @@ fn a_line_is_tried_once_and_kept_when_the_kernel_accepted_it() {
     assert!(verified(&engine, QUIET).iter().all(|row| row.ends_with(" ok")));
 }
 
+/// One argument after the other is on the command line and not in force: what each kernel does that refuses it, or whose
+/// lists do not match. None passes, and every other one does.
+#[test]
+fn a_dropped_argument_never_passes() {
+    const DROPPED: &[(&str, &str, &str)] = &[
+        ("iso.isolcpus", "/sys/devices/system/cpu/isolated", "\n"),
+        ("iso.nohz", "/sys/devices/system/cpu/nohz_full", "\n"),
+        ("iso.rcu", "/proc/17/comm", "kworker/0:1\n"),
+        ("iso.lockup", "/proc/sys/kernel/soft_watchdog", "1\n"),
+        ("irq.default", "/proc/irq/default_smp_affinity", "3\n"),
+        (
+            "iso.skew",
+            "/dev/kmsg",
+            "6,0,0,-;Linux version 6.12.0\n5,1,1,-;Unknown kernel command line parameters \"skew_tick=1\", will be passed to user space.\n",
+        ),
+    ];
+    for (knob, path, shows) in DROPPED {
+        let machine = machine();
+        let engine = machine.engine();
+        apply(&engine, QUIET);
+        machine.reboot(2);
+        let honest = verified(&engine, QUIET);
+        assert!(honest.iter().all(|row| row.ends_with(" ok")), "{honest:?}");
+        machine.put(path, shows);
+        let told = verified(&engine, QUIET);
+        let of = |knob: &str| -> Vec<&String> {
+            told.iter().filter(|row| row.starts_with(&format!("{knob} "))).collect()
+        };
+        assert!(of(knob).iter().any(|row| row.ends_with(" failed")), "{knob} was dropped: {told:?}");
+        let others = DROPPED.iter().filter(|(other, ..)| other != knob).flat_map(|(other, ..)| of(other));
+        assert!(
+            others.clone().all(|row| row.ends_with(" ok")),
+            "of these none was dropped: {:?}",
+            others.collect::<Vec<_>>()
+        );
+        // It is on its line all the same, and that counts for nothing.
+        assert!(machine.get("/proc/cmdline").contains(QUIET_LINE));
+        assert!(!matches!(engine.settle_boot(Confirm::ByEvidence).unwrap(), Settled::Kept { .. }), "{knob}");
+    }
+}
+
 #[test]
 fn what_the_kernel_refused_is_not_kept_and_named() {
     let machine = machine();

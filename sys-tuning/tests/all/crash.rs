@@ -188,6 +188,52 @@ fn after_a_kill_one_can_as_well_apply_again() {
     println!("apply killed, applied again, rolled back: {runs} runs, 0 wrong");
 }
 
+/// What a rival does to a machine that was tuned: of most forms of cells one.
+fn spoil(machine: &Machine) {
+    for (path, text) in [
+        ("/proc/sys/vm/swappiness", "42\n"),
+        ("/proc/sys/kernel/hung_task_timeout_secs", "7\n"),
+        ("/proc/sys/vm/dirty_bytes", "8192000\n"),
+        ("/proc/irq/default_smp_affinity", "2\n"),
+        ("/proc/irq/41/smp_affinity_list", "1\n"),
+        ("/sys/devices/system/cpu/cpu1/power/pm_qos_resume_latency_us", "500\n"),
+    ] {
+        machine.put(path, text);
+    }
+}
+
+#[test]
+fn a_repair_is_killed_at_every_call() {
+    let spoiled = || {
+        let (machine, profile, original) = prepared(&["apply"]);
+        let tuned = machine.snapshot();
+        spoil(&machine);
+        (machine, profile, original, tuned)
+    };
+    let (machine, profile, _, tuned) = spoiled();
+    let mut repair = process::command(&machine.root(), &machine.state(), "repair", &profile);
+    let Fate::Exited(0, points) = killer::run(&mut repair, 0) else { panic!("a repair fails") };
+    assert!(machine.snapshot() == tuned, "a repair brings back what was applied");
+    let (mut killed, mut wrong) = (0, Vec::new());
+    for point in (1..=points).step_by(usize::try_from(stride(5)).unwrap()) {
+        let (machine, profile, original, tuned) = spoiled();
+        let (root, state) = (machine.root(), machine.state());
+        if killer::run(&mut process::command(&root, &state, "repair", &profile), point) != Fate::Killed {
+            continue;
+        }
+        killed += 1;
+        let repaired = process::run(&root, &state, "repair", &profile);
+        let is_tuned = machine.snapshot() == tuned;
+        let back = process::run(&root, &state, "rollback", &profile);
+        let lost = differences(&machine.snapshot(), &original);
+        if repaired != 0 || !is_tuned || back != 0 || !lost.is_empty() {
+            wrong.push(format!("point {point}: {repaired}, {is_tuned}, then {back}, lost {lost:?}"));
+        }
+    }
+    println!("repair: {points} points, {killed} killed, {} wrong", wrong.len());
+    assert!(wrong.is_empty() && killed > 0, "{wrong:#?}");
+}
+
 #[test]
 fn the_harness_catches_an_engine_that_journals_too_late() {
     let tally = enumerate(&[], "apply-mutant", 29);

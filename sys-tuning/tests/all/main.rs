@@ -18,6 +18,7 @@ mod isolation;
 mod kernel;
 mod killer;
 mod lies;
+mod matrix;
 mod model;
 mod network;
 mod plan_result;

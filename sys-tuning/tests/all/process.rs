@@ -105,6 +105,7 @@ fn act(engine: &Engine, verb: &str, profile: &str) -> Result<i32, Error> {
             apply(engine, profile, false)
         }
         "settle" => engine.settle_boot(sys_tuning::boot::Confirm::ByEvidence).map(|_| 0),
+        "repair" => repair(engine),
         "rollback" => rollback(engine, &back(RollbackTo::Baseline)),
         "rollback-last" => rollback(engine, &back(RollbackTo::Last)),
         _ => panic!("{verb}: no such verb"),
@@ -115,6 +116,16 @@ fn apply(engine: &Engine, profile: &str, atomic: bool) -> Result<i32, Error> {
     let plan = engine.plan(&Profile::load(profile)?)?;
     let applied = engine.apply(&plan, &ApplyOptions { atomic, ..ApplyOptions::PLAIN })?;
     Ok(if applied.result == Outcome::Done { 0 } else { 7 })
+}
+
+/// Puts back every line that drifted, as the keeper does.
+fn repair(engine: &Engine) -> Result<i32, Error> {
+    let mut holder = engine.holder();
+    holder.refresh()?;
+    let lines: Vec<usize> = (0..holder.len()).filter(|index| !holder.is_rule(*index)).collect();
+    let repairs = holder.repair(&lines)?;
+    let is_done = repairs.is_some_and(|repairs| repairs.lines.iter().all(|line| line.refused.is_none()));
+    Ok(if is_done { 0 } else { 7 })
 }
 
 fn rollback(engine: &Engine, options: &RollbackOptions) -> Result<i32, Error> {

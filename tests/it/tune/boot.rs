@@ -13,7 +13,7 @@ const MENU: &str = "load_env --file $prefix/quell/armed.env quell_armed\n\
                     menuentry 'Debian' {\n\tlinux /boot/vmlinuz root=/dev/vda1 ro $quell_args\n}\n";
 
 /// A captured host that has a disk, GRUB, and quell's part of it.
-fn bootable() -> Tuned {
+pub(super) fn bootable() -> Tuned {
     let tuned = Tuned::new(SMALL);
     let mounts = tuned.host.read("/proc/self/mountinfo");
     let root = "26 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw\n";

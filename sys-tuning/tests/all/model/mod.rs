@@ -6,6 +6,7 @@
 //! turn invalid without refusing anything, interrupts move when they fire. [`lies`] makes a path behave otherwise.
 
 pub mod cgroup;
+pub mod declared;
 pub mod lies;
 pub mod mount;
 pub mod rules;
@@ -222,6 +223,7 @@ pub fn modelled(name: &str) -> Kernel {
         rules::set_field(&mut kernel, &path, "MemTotal:", 16 << 20);
         rules::set_field(&mut kernel, &path, "MemFree:", 12 << 20);
     }
+    declared::add(&mut kernel);
     cgroup::settle(&mut kernel);
     kernel
 }

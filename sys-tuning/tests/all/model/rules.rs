@@ -4,7 +4,7 @@
 use nix::errno::Errno;
 use units::CpuSet;
 
-use super::{Kernel, cgroup};
+use super::{Kernel, cgroup, declared};
 
 const ONLINE_MAX: i64 = i32::MAX as i64;
 
@@ -34,8 +34,17 @@ const MIN_FREE: &str = "/proc/sys/vm/min_free_kbytes";
 const RT_RUNTIME: &str = "/proc/sys/kernel/sched_rt_runtime_us";
 pub const WORKQUEUE: &str = "/sys/devices/virtual/workqueue/cpumask";
 
-/// One honest write.
+/// One honest write, and what follows from it.
 pub fn write(kernel: &mut Kernel, path: &str, bytes: &[u8]) -> Result<(), Errno> {
+    write_itself(kernel, path, bytes)?;
+    if let Some(shown) = declared::shown_by(path) {
+        let text = kernel.text(path).to_owned();
+        kernel.show(&shown, text);
+    }
+    Ok(())
+}
+
+fn write_itself(kernel: &mut Kernel, path: &str, bytes: &[u8]) -> Result<(), Errno> {
     let text = std::str::from_utf8(bytes).map_err(|_| Errno::EINVAL)?.trim_end_matches('\n').to_owned();
     let current = kernel.files.get(path).ok_or(Errno::ENOENT)?.text.clone();
     if let Some((_, bytes)) = PAIRS.iter().find(|(ratio, _)| *ratio == path) {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use sys_tuning::registry::{Attribute, Kind, Knob};
+use sys_tuning::registry::{self, Attribute, Kind, Knob, Sign};
 use sys_tuning::{Change, Plan, Profile, Step};
 
 use super::{Kernel, Truth, rules};
@@ -106,7 +106,21 @@ impl Followed {
 /// Whether a file shows what came of another one's value, rather than what happens beside it: the memory that a pool
 /// leaves free is no effect of the pool.
 pub fn is_effect(path: &str) -> bool {
-    path.contains("effective") || path.ends_with("/cpuset.cpus.isolated") || path == rules::WORKQUEUE
+    path.contains("effective")
+        || path.ends_with("/cpuset.cpus.isolated")
+        || path == rules::WORKQUEUE
+        || is_shown(path)
+}
+
+/// Whether a row of the registry declares that it shows what came of another file.
+fn is_shown(path: &str) -> bool {
+    let is_it = |attribute: &Attribute| matches!(attribute.sign, Sign::Shown(shown) if alike(shown, path));
+    registry::all().iter().any(|knob| knob.attributes.iter().any(is_it))
+}
+
+fn alike(pattern: &str, path: &str) -> bool {
+    let (before, rest) = pattern.split_once('{').unwrap_or((pattern, ""));
+    path.starts_with(before) && path.ends_with(rest.split_once('}').map_or("", |(_, after)| after))
 }
 
 fn changed(before: &Truth, after: &Truth) -> BTreeSet<String> {
