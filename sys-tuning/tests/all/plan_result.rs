@@ -116,7 +116,10 @@ fn wish(dice: &mut Dice) -> String {
     let isolated = *dice.pick(&["auto", "", "1", "1", "1", "0", "2-3", "1-3"]);
     let mut knobs = Vec::new();
     for knob in registry::all() {
-        if dice.once_in(2) {
+        // Who leaves the division of the CPUs to what the kernel shows, and changes what it shows, means another division
+        // afterwards.
+        let moves_its_ground = isolated == "auto" && knob.id == "iso.cpuset2";
+        if dice.once_in(2) && !moves_its_ground {
             knobs.push((*knob, wishes::settings(knob, dice)));
         }
     }
