@@ -164,6 +164,8 @@ fn applies(kind: Kind, plan: &Plan, followed: &Followed, index: usize, path: &st
         Kind::NoEffect => {
             followed.touched[index].iter().any(|touched| touched != path && wishes::is_effect(touched))
         }
+        // A list without a word in it is what stood there: nothing tells that anything was done.
+        Kind::Emptied => !path.ends_with("/cgroup.subtree_control"),
         // What is less than was asked for there is an effect.
         Kind::Clamped => path != model::rules::WORKQUEUE,
         Kind::CoupledReset => {
