@@ -92,14 +92,16 @@ impl Bench<'_> {
         let told = format!("{kind:?} of {path}");
         let applied = engine.apply(&plan, &ACCEPTING).unwrap();
         let now = self.machine.kernel().truth();
-        let claim =
-            |row: &sys_tuning::Applying| Claim::of(row.knob, &row.attribute, &row.identity, row.status);
+        let claim = |row: &sys_tuning::Applying| {
+            Claim::of(row.knob, &row.attribute, &row.identity, (row.status, &row.reason))
+        };
         let claims: Vec<Claim> = applied.changes.iter().map(claim).collect();
         judge(&format!("apply: {told}"), &plan, &followed, &now, &claims, kind, tally);
         let verified = engine.verify(profile).unwrap();
         let now = self.machine.kernel().truth();
-        let claim =
-            |row: &sys_tuning::Verifying| Claim::of(row.knob, &row.attribute, &row.identity, row.status);
+        let claim = |row: &sys_tuning::Verifying| {
+            Claim::of(row.knob, &row.attribute, &row.identity, (row.status, &row.reason))
+        };
         let claims: Vec<Claim> = verified.knobs.iter().map(claim).collect();
         judge(&format!("verify: {told}"), &plan, &followed, &now, &claims, kind, tally);
         tally.lies += 1;
@@ -122,11 +124,13 @@ impl Bench<'_> {
 struct Claim {
     cell: (String, String, String),
     status: Status,
+    reason: String,
 }
 
 impl Claim {
-    fn of(knob: &str, attribute: &str, identity: &str, status: Status) -> Self {
-        Self { cell: (knob.to_owned(), attribute.to_owned(), identity.to_owned()), status }
+    fn of(knob: &str, attribute: &str, identity: &str, (status, reason): (Status, &str)) -> Self {
+        let cell = (knob.to_owned(), attribute.to_owned(), identity.to_owned());
+        Self { cell, status, reason: reason.to_owned() }
     }
 }
 
@@ -142,12 +146,13 @@ fn judge(
     for (index, change) in plan.changes.iter().enumerate() {
         let cell = (change.knob.to_owned(), change.attribute.clone(), change.identity.clone());
         let claim = claims.iter().find(|claim| claim.cell == cell);
-        let Some(Claim { status, .. }) = claim.filter(|_| !followed.touched[index].is_empty()) else {
+        let Some(Claim { status, reason, .. }) = claim.filter(|_| !followed.touched[index].is_empty()) else {
             continue;
         };
         tally.claims += 1;
         let is_so = followed.is_so(index, now);
-        let row = || format!("{told}: {} {} {}: {status}", change.knob, change.attribute, change.identity);
+        let row =
+            || format!("{told}: {} {} {}: {status} {reason}", change.knob, change.attribute, change.identity);
         if *status == Status::Ok && !is_so {
             tally.false_passes.push(row());
         }

@@ -183,7 +183,8 @@ fn an_interrupt_that_belongs_to_its_driver_is_no_error() {
 #[test]
 fn threads_that_were_pinned_on_purpose_stay_where_they_are() {
     let tuned = Tuned::new(LARGE);
-    // Three programs like the shell that was running: one anywhere, one pinned to the isolated CPU, one of the engine's slice.
+    // Three programs like the shell that was running: one anywhere, one pinned to the isolated CPU, one of the engine's
+    // slice.
     let (stat, status) =
         (tuned.host.read("/proc/286/task/286/stat"), tuned.host.read("/proc/286/task/286/status"));
     for (number, cpus, group) in [(901, "0-3", "/"), (902, "3", "/"), (903, "0-3", "/trading.slice/engine")] {

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use nix::fcntl::{Flock, FlockArg};
 use report::Exit;
 use serde_json::Value;
 
@@ -33,12 +34,21 @@ const MIN_FREE: &str = KNOBS[8];
 pub struct Kernel {
     quell: Quell,
     originals: Vec<String>,
-    _turn: MutexGuard<'static, ()>,
+    _turn: Turn,
+}
+
+/// That no other test changes the kernel, of this run or of another.
+pub struct Turn {
+    _of_processes: Flock<fs::File>,
+    _of_threads: MutexGuard<'static, ()>,
 }
 
 /// Waits until no other test changes the kernel, and keeps it so.
-pub fn turn() -> MutexGuard<'static, ()> {
-    KERNEL.lock().unwrap_or_else(PoisonError::into_inner)
+pub fn turn() -> Turn {
+    let of_threads = KERNEL.lock().unwrap_or_else(PoisonError::into_inner);
+    let file = fs::File::create(std::env::temp_dir().join("quell-tests-kernel.lock")).unwrap();
+    let of_processes = Flock::lock(file, FlockArg::LockExclusive).unwrap();
+    Turn { _of_processes: of_processes, _of_threads: of_threads }
 }
 
 impl Kernel {

@@ -51,7 +51,12 @@ pub(crate) static KNOB: Knob = Knob {
 const DEAF: &str = "haltpoll";
 
 fn wish(scope: &Scope<'_>, wanted: &Wanted, draft: &mut Draft) {
-    let Some(setting) = wanted.setting("latency_us").or(wanted.setting("deepest")) else { return };
+    let Some(setting) = wanted.setting("latency_us").or(wanted.setting("deepest")) else {
+        if let Some(cpus) = wanted.setting("cpus") {
+            draft.mistake(cpus, "cpu.idle: no state is said to be too deep; give latency_us or deepest too");
+        }
+        return;
+    };
     if wanted.setting("cpus").is_none() {
         return draft
             .mistake(setting, "cpu.idle: cpus is missing; say which CPUs, as in cpus = \"isolated\"");

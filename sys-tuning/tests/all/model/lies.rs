@@ -181,12 +181,11 @@ fn between(before: &str, after: &str) -> String {
 // Formats: "00000000,00000003" for "3"; "0,1,2" for "0-2"; a number with no newline
 fn reformatted(path: &str, text: &str) -> String {
     let word = text.trim_end();
-    if path.ends_with("cpumask") || path.ends_with("_affinity") {
+    if rules::is_mask(path) {
         return format!("00000000,{word:0>8}\n");
     }
-    let list = path.ends_with("_list") || path.ends_with("cpuset.cpus");
     match word.parse::<units::CpuSet>() {
-        Ok(cpus) if list && !cpus.is_empty() => {
+        Ok(cpus) if rules::is_list(path) && !cpus.is_empty() => {
             let each: Vec<String> = cpus.iter().map(|cpu| cpu.to_string()).collect();
             format!("{}\n", each.join(","))
         }

@@ -102,7 +102,7 @@ impl Drop for Modelled {
     }
 }
 
-/// Inode numbers: a number is one path's for ever.
+/// Inode numbers: a number is one path's until the path goes away; what comes back under the name is another thing.
 struct Names {
     paths: Vec<String>,
     numbers: BTreeMap<String, u64>,
@@ -126,6 +126,14 @@ impl Names {
         self.numbers.insert(path.to_owned(), number);
         INodeNo(number)
     }
+
+    /// A directory went, with what is in it. Who holds a file of it open holds nothing any more.
+    fn retire(&mut self, dir: &str) {
+        let below = format!("{dir}/");
+        let is_of_it = |path: &str| path == dir || path.starts_with(&below);
+        self.numbers.retain(|path, _| !is_of_it(path));
+        self.paths.iter_mut().filter(|path| is_of_it(path)).for_each(|path| GONE.clone_into(path));
+    }
 }
 
 /// The kernel's files as FUSE asks for them. Nothing is cached but directories that stay: files, and groups, appear, vanish
@@ -134,6 +142,9 @@ struct Files {
     kernel: Arc<Mutex<Kernel>>,
     names: Mutex<Names>,
 }
+
+/// The path of what has none any more.
+const GONE: &str = "/gone";
 
 const UNCACHED: Duration = Duration::ZERO;
 const FOR_EVER: Duration = Duration::from_secs(3600);
@@ -239,8 +250,12 @@ impl Filesystem for Files {
 
     fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let path = format!("{}/{}", self.path(parent), name.to_string_lossy());
-        match self.kernel().remove_dir(&path) {
-            Ok(()) => reply.ok(),
+        let removed = self.kernel().remove_dir(&path);
+        match removed {
+            Ok(()) => {
+                self.names.lock().unwrap_or_else(PoisonError::into_inner).retire(&path);
+                reply.ok();
+            }
             Err(errno) => reply.error(refused(errno)),
         }
     }

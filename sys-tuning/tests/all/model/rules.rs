@@ -32,7 +32,19 @@ const PAIRS: &[(&str, &str)] = &[
 const THP: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
 const MIN_FREE: &str = "/proc/sys/vm/min_free_kbytes";
 const RT_RUNTIME: &str = "/proc/sys/kernel/sched_rt_runtime_us";
+/// Named a mask, and read and written as a list (proc_do_large_bitmap).
+const WATCHDOG: &str = "/proc/sys/kernel/watchdog_cpumask";
 pub const WORKQUEUE: &str = "/sys/devices/virtual/workqueue/cpumask";
+
+/// Whether a file takes and shows CPUs as a hexadecimal mask.
+pub fn is_mask(path: &str) -> bool {
+    path != WATCHDOG && (path.ends_with("cpumask") || path.ends_with("affinity"))
+}
+
+/// Whether a file takes and shows CPUs as a list.
+pub fn is_list(path: &str) -> bool {
+    path == WATCHDOG || path.ends_with("_list") || path.ends_with("cpuset.cpus")
+}
 
 /// One honest write, and what follows from it.
 pub fn write(kernel: &mut Kernel, path: &str, bytes: &[u8]) -> Result<(), Errno> {
@@ -83,7 +95,10 @@ fn write_itself(kernel: &mut Kernel, path: &str, bytes: &[u8]) -> Result<(), Err
     if path == WORKQUEUE {
         return write_workqueue(kernel, &text);
     }
-    if path.ends_with("cpumask") || path.ends_with("affinity") {
+    if path == WATCHDOG {
+        return write_list(kernel, path, &text);
+    }
+    if is_mask(path) {
         return write_mask(kernel, path, &text);
     }
     if path.starts_with("/sys/kernel/debug/sched/fair_server/") {
@@ -207,6 +222,12 @@ fn mask(kernel: &Kernel, text: &str) -> Result<CpuSet, Errno> {
 fn write_mask(kernel: &mut Kernel, path: &str, text: &str) -> Result<(), Errno> {
     let cpus = mask(kernel, text)?;
     show(kernel, path, &cpus.mask())
+}
+
+/// Any CPUs that may be there; those that are not are left out (kernel/watchdog.c, proc_watchdog_update).
+fn write_list(kernel: &mut Kernel, path: &str, text: &str) -> Result<(), Errno> {
+    let cpus: CpuSet = text.parse().map_err(|_| Errno::EINVAL)?;
+    show(kernel, path, &cpus.intersection(&kernel.online()).to_string())
 }
 
 /// What was asked for and what came of it: partitions take CPUs from it (Linux 6.7 or later).

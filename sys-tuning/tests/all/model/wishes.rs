@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use host::threads::Policy;
 use sys_tuning::registry::{self, Attribute, Kind, Knob, Sign};
 use sys_tuning::{Change, Plan, Profile, Step};
 
@@ -133,6 +134,7 @@ pub fn written(change: &Change) -> Vec<String> {
     let path = |step: &Step| match step {
         Step::Write { path, .. } => Some(path.clone()),
         Step::Affinity { tid, .. } => Some(format!("{}/status", host::affinity::dir(*tid))),
+        Step::Schedule { tid, .. } => Some(format!("{}/stat", host::affinity::dir(*tid))),
         _ => None,
     };
     let mut paths: Vec<String> = change.steps.iter().filter_map(path).collect();
@@ -150,6 +152,28 @@ fn follow(kernel: &mut Kernel, step: &Step) {
             let path = format!("{}/status", host::affinity::dir(*tid));
             rules::write(kernel, &path, format!("Cpus_allowed_list:\t{cpus}\n").as_bytes())
         }
+        Step::Schedule { tid, policy, .. } => {
+            let path = format!("{}/stat", host::affinity::dir(*tid));
+            let stat = scheduled(kernel.text(&path), *policy);
+            rules::write(kernel, &path, stat.as_bytes())
+        }
         _ => Ok(()),
     };
+}
+
+/// A thread's stat(5) line once it is scheduled so. An ordinary thread's priority is 20 above its nice value.
+// Format: "50 (irq/24-ACPI) S 2 ..."; counted from 1, field 18 is the priority, 19 the nice value, 40 the real-time
+// priority and 41 the policy
+fn scheduled(stat: &str, policy: Policy) -> String {
+    let Some((name, rest)) = stat.rsplit_once(") ") else { return stat.to_owned() };
+    let mut fields: Vec<String> = rest.split(' ').map(str::to_owned).collect();
+    let nice: i64 = fields[19 - 3].parse().unwrap();
+    let (priority, realtime, class) = match policy {
+        Policy::Other => (20 + nice, 0, 0),
+        Policy::Fifo(realtime) => (-1 - i64::from(realtime), realtime, 1),
+    };
+    fields[18 - 3] = priority.to_string();
+    fields[40 - 3] = realtime.to_string();
+    fields[41 - 3] = class.to_string();
+    format!("{name}) {}", fields.join(" "))
 }
