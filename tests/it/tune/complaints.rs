@@ -289,7 +289,10 @@ fn no_default_works_against_itself() {
         let tuned = Tuned::new(host);
         for profile in ["observe", "balanced", "colo", "colo-rt"] {
             let plan = tuned.run(["plan", "--profile", profile, "--json"]).json("quell.plan/1");
-            assert_eq!(list(&plan, "contradictions").len(), 0, "{host} {profile}: {plan}");
+            // A program that spins on the captured machine is that machine's, whatever the profile says.
+            let of_host = |row: &&Value| row["what"].as_str().unwrap().starts_with("throttled-spinner: ");
+            let of_profile = list(&plan, "contradictions").iter().filter(|row| !of_host(row)).count();
+            assert_eq!(of_profile, 0, "{host} {profile}: {plan}");
         }
     }
     // Interrupts on the CPUs that the same profile keeps free are told before anything is written.

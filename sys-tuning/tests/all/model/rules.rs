@@ -32,6 +32,7 @@ const PAIRS: &[(&str, &str)] = &[
 const THP: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
 const MIN_FREE: &str = "/proc/sys/vm/min_free_kbytes";
 const RT_RUNTIME: &str = "/proc/sys/kernel/sched_rt_runtime_us";
+const SMT: &str = "/sys/devices/system/cpu/smt/control";
 /// Named a mask, and read and written as a list (proc_do_large_bitmap).
 const WATCHDOG: &str = "/proc/sys/kernel/watchdog_cpumask";
 pub const WORKQUEUE: &str = "/sys/devices/virtual/workqueue/cpumask";
@@ -97,6 +98,9 @@ fn write_itself(kernel: &mut Kernel, path: &str, bytes: &[u8]) -> Result<(), Err
     }
     if path == WATCHDOG {
         return write_list(kernel, path, &text);
+    }
+    if path == SMT {
+        return switch_threads(kernel, &text);
     }
     if is_mask(path) {
         return write_mask(kernel, path, &text);
@@ -222,6 +226,15 @@ fn mask(kernel: &Kernel, text: &str) -> Result<CpuSet, Errno> {
 fn write_mask(kernel: &mut Kernel, path: &str, text: &str) -> Result<(), Errno> {
     let cpus = mask(kernel, text)?;
     show(kernel, path, &cpus.mask())
+}
+
+/// The second threads of cores go and come, none of which a captured machine has (kernel/cpu.c, __store_smt_control).
+fn switch_threads(kernel: &mut Kernel, text: &str) -> Result<(), Errno> {
+    if !["on", "off", "forceoff"].contains(&text) {
+        return Err(Errno::EINVAL);
+    }
+    kernel.show("/sys/devices/system/cpu/smt/active", u8::from(text == "on"));
+    show(kernel, SMT, text)
 }
 
 /// Any CPUs that may be there; those that are not are left out (kernel/watchdog.c, proc_watchdog_update).
