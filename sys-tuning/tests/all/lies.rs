@@ -39,7 +39,7 @@ impl Stride {
 
     fn takes(&mut self) -> bool {
         self.next += 1;
-        self.next % self.step == 0
+        self.next.is_multiple_of(self.step)
     }
 }
 

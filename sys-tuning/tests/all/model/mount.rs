@@ -43,7 +43,7 @@ pub struct Served {
 
 impl Served {
     /// Serves `files` at `place`, for the thread that called [`may_mount`] and those it starts.
-    pub fn at(place: &Path, files: impl Filesystem + Send) -> Self {
+    pub fn at(place: &Path, files: impl Filesystem) -> Self {
         let session = fuser::spawn_mount(files, place, &Config::default()).unwrap();
         Self { place: place.to_owned(), session: Some(session) }
     }
