@@ -65,7 +65,7 @@ impl Engine {
             Done::Wrote(before) if item.cell.is_reset_by_kernel() => Done::Wrote(before),
             Done::Wrote(before) => match item.cell.read(&self.root) {
                 Ok(now) if now == before || is_so(&now) => Done::Wrote(now),
-                Ok(Reading::Absent) if item.cell.is_thread() => Done::Gone,
+                Ok(Reading::Absent) if item.cell.is_fleeting() => Done::Gone,
                 Ok(now) => {
                     let reason =
                         format!("{} stood there, and after the last write {}", before.text(), now.text());
@@ -85,7 +85,7 @@ impl Engine {
 
     fn judge(&self, item: &Item, done: Done) -> Verdict {
         // Of a torn file it is not known what it holds, nor of one that went away and may come back.
-        let goes = item.cell.is_thread() || item.cell.lives_in.is_some() || item.cell.form == Form::Directory;
+        let goes = item.cell.is_fleeting() || item.cell.lives_in.is_some() || item.cell.form == Form::Directory;
         let is_known = |reading: &Reading| match reading {
             Reading::Value { .. } => true,
             Reading::Absent => goes,
