@@ -85,7 +85,8 @@ impl Engine {
 
     fn judge(&self, item: &Item, done: Done) -> Verdict {
         // Of a torn file it is not known what it holds, nor of one that went away and may come back.
-        let goes = item.cell.is_fleeting() || item.cell.lives_in.is_some() || item.cell.form == Form::Directory;
+        let goes =
+            item.cell.is_fleeting() || item.cell.lives_in.is_some() || item.cell.form == Form::Directory;
         let is_known = |reading: &Reading| match reading {
             Reading::Value { .. } => true,
             Reading::Absent => goes,

@@ -172,8 +172,17 @@ fn a_dropped_argument_never_passes() {
         ("iso.isolcpus", "/sys/devices/system/cpu/isolated", "\n"),
         ("iso.nohz", "/sys/devices/system/cpu/nohz_full", "\n"),
         ("iso.rcu", "/proc/17/comm", "kworker/0:1\n"),
-        ("iso.lockup", "/proc/sys/kernel/soft_watchdog", "1\n"),
-        ("irq.default", "/proc/irq/default_smp_affinity", "3\n"),
+        // What a knob of the running system may have set since tells nothing of the argument: the boot log does.
+        (
+            "iso.lockup",
+            "/dev/kmsg",
+            "6,0,0,-;Linux version 6.12.0\n5,1,1,-;Unknown kernel command line parameters \"nosoftlockup\", will be passed to user space.\n",
+        ),
+        (
+            "irq.default",
+            "/dev/kmsg",
+            "6,0,0,-;Linux version 6.12.0\n5,1,1,-;Unknown kernel command line parameters \"irqaffinity=0\", will be passed to user space.\n",
+        ),
         (
             "iso.skew",
             "/dev/kmsg",

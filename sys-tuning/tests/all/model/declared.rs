@@ -7,6 +7,11 @@ use super::Kernel;
 
 /// Adds every such file, with a value that is not the first one anybody would wish for.
 pub fn add(kernel: &mut Kernel) {
+    // Beside every `run`, and not captured: nothing is shared where nothing was ever merged.
+    const SHARED: &str = "/sys/kernel/mm/ksm/pages_sharing";
+    if kernel.files.contains_key("/sys/kernel/mm/ksm/run") && !kernel.files.contains_key(SHARED) {
+        kernel.put(SHARED, "0\n".to_owned());
+    }
     for attribute in attributes() {
         let Some(home) = file(attribute.home) else { continue };
         let shown = match attribute.sign {

@@ -39,7 +39,8 @@ pub const WORKQUEUE: &str = "/sys/devices/virtual/workqueue/cpumask";
 
 /// Whether a file takes and shows CPUs as a hexadecimal mask.
 pub fn is_mask(path: &str) -> bool {
-    path != WATCHDOG && (path.ends_with("cpumask") || path.ends_with("affinity"))
+    path != WATCHDOG
+        && (path.ends_with("cpumask") || path.ends_with("affinity") || path.ends_with("rps_default_mask"))
 }
 
 /// Whether a file takes and shows CPUs as a list.
