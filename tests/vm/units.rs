@@ -49,8 +49,11 @@ fn units_do_what_they_say() {
             }
         }
         guest.wait_for("its rings are the same", &format!("test $({store}) = {stored}"));
-        returns(&guest);
-        stops(&guest);
+        // Not yet seen through on a guest: full runs only, until they are.
+        if lab.length(false, true) {
+            returns(&guest);
+            stops(&guest);
+        }
         rivals(&guest);
         switches(&guest);
     }
