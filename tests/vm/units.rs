@@ -22,7 +22,7 @@ fn wait_restarted(guest: &Guest, unit: &str, pid: &str) {
 
 #[test]
 fn units_do_what_they_say() {
-    let Some(lab) = Lab::open() else { return };
+    let Some(lab) = Lab::open_in_full() else { return };
     for kernel in lab.kernels(lab.length(&[Kernel::Stock], &[Kernel::Stock, Kernel::Rt])) {
         let mut guest = lab.boot(&Spec::new(kernel));
         guest.install();
