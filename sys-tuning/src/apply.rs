@@ -326,6 +326,7 @@ fn begin(plan: &Plan, options: &ApplyOptions, locked: &Locked) -> Begin {
         standing: extends.is_none().then_some(wanted),
         confirm_by: options.confirm_by.map(|deadline| deadline.0),
         extends,
+        sessions: plan.sessions.clone(),
     }
 }
 
@@ -348,10 +349,10 @@ fn is_known(plan: &Plan, options: &ApplyOptions, locked: &Locked) -> bool {
     let Some(last) = ledger.live().pop() else { return false };
     let is_asked = ledger.standing().is_some_and(|standing| {
         let same = standing.profile == plan.profile && standing.wanted == wanted(plan, options);
-        standing.id == last && same
+        standing.id == last && same && standing.sessions == plan.sessions
     });
     // An interrupted one is not known to have come to an end.
-    let has_ended = ledger.last_live().is_none_or(|last| last.end.is_some());
+    let has_ended = ledger.last_of(last).is_none_or(|last| last.end.is_some());
     let holds = ledger.holds();
     let is_watched = |target: &Target| ledger.lines.contains_key(target) || holds.contains_key(target);
     is_asked && has_ended && plan.holds.iter().all(|(target, _)| is_watched(target))

@@ -24,6 +24,8 @@ pub struct Past {
     pub at: u64,
     /// The profile that was applied; empty for a roll-back.
     pub profile: String,
+    /// The sessions of the profile that were on.
+    pub sessions: Vec<String>,
     /// Cells it was to change.
     pub changes: usize,
     /// How it ended; `None` when it was interrupted.
@@ -56,6 +58,7 @@ impl Engine {
                 what: begin.what,
                 at: begin.at,
                 profile: begin.profile.clone(),
+                sessions: begin.sessions.clone(),
                 changes: begin.changes.iter().filter(|entry| entry.to.is_some()).count(),
                 outcome: transaction.end.as_ref().map(|end| end.outcome),
                 undoes: begin.undoes.clone(),

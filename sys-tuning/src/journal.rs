@@ -389,6 +389,7 @@ mod tests {
             standing: None,
             confirm_by: None,
             extends: None,
+            sessions: vec![],
             releases: false,
         })
     }

@@ -191,9 +191,17 @@ impl Ledger {
                 profile: begin.profile.clone(),
                 at: begin.at,
                 wanted: wanted.clone(),
+                sessions: begin.sessions.clone(),
                 confirm_by: begin.confirm_by,
                 holds: Vec::new(),
             }),
+            // Of one that was interrupted it is not known how far it came.
+            (_, What::Repair) if transaction.end.is_some() => {
+                let is_its = |asked: &&mut Asked| Some(asked.id) == begin.extends;
+                if let Some(asked) = self.asked.iter_mut().rfind(is_its) {
+                    asked.sessions.clone_from(&begin.sessions);
+                }
+            }
             (_, What::Rollback) if transaction.end.is_some() => {
                 // What was never confirmed and undid itself is no word of anybody's to let the host go, however often it
                 // is undone.
@@ -243,10 +251,23 @@ impl Ledger {
     pub fn holds(&self) -> BTreeMap<&Target, &str> {
         let Some(last) = self.live().pop() else { return BTreeMap::new() };
         let folded = self.asked.iter().filter(|asked| asked.id == last).flat_map(|asked| &asked.holds);
-        let is_its = |begin: &&Begin| begin.id == last || begin.extends == Some(last);
-        let begins = self.transactions.iter().map(|transaction| &transaction.begin).filter(is_its);
-        let holds = folded.chain(begins.flat_map(|begin| &begin.holds));
-        holds.map(|hold| (&hold.target, hold.value.as_str())).collect()
+        let mut holds: BTreeMap<&Target, &str> =
+            folded.map(|hold| (&hold.target, hold.value.as_str())).collect();
+        for Transaction { begin, end } in self.transactions.iter().filter(|one| one.is_of(last)) {
+            // What was found as wanted in one session the next one may change: from then on it is a line.
+            for (index, entry) in begin.changes.iter().enumerate().filter(|(_, entry)| entry.to.is_some()) {
+                if end.as_ref().is_none_or(|end| end.left(index) != Some(&entry.from)) {
+                    holds.remove(&entry.target);
+                }
+            }
+            holds.extend(begin.holds.iter().map(|hold| (&hold.target, hold.value.as_str())));
+        }
+        holds
+    }
+
+    /// The apply `id` or the last of what belongs to it; `None` where all of that is folded.
+    pub fn last_of(&self, id: u64) -> Option<&Transaction> {
+        self.transactions.iter().rfind(|one| one.is_of(id))
     }
 
     /// A later apply found a cell as it wants it: of an interrupted change to that value it is now known how it ended.
@@ -528,6 +549,11 @@ impl Transaction {
         counts.then_some(Self { begin, end })
     }
 
+    /// Whether it is the apply `id`, or a repair that belongs to it.
+    fn is_of(&self, id: u64) -> bool {
+        self.begin.id == id || self.begin.extends == Some(id)
+    }
+
     /// Whether it is an apply that counts: not one that failed, or was taken back at once, and left nothing.
     fn stands(&self) -> bool {
         let came_to_nothing = self.end.as_ref().is_some_and(|end| {
@@ -686,6 +712,7 @@ mod tests {
                 standing: None,
                 confirm_by: None,
                 extends: None,
+                sessions: Vec::new(),
                 releases: false,
             };
             self.records.push(Record::Begin(begin.clone()));

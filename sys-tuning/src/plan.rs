@@ -20,6 +20,8 @@ use crate::survey::{Seen, Survey, unwritable_reason};
 pub struct Plan {
     /// The profile.
     pub profile: String,
+    /// Its sessions that are on, where it has any.
+    pub sessions: Vec<String>,
     /// The changes, in the order in which they are made.
     pub changes: Vec<Change>,
     /// What the profile wants and is not among the changes, except what holds already.
@@ -99,6 +101,7 @@ impl Plan {
         let hints = hints::hints(&survey.facts, &survey.roles, surroundings, unthrottled);
         let mut plan = Self {
             profile: profile.name.clone(),
+            sessions: profile.sessions_on().to_vec(),
             text: profile.to_toml(),
             changes: Vec::new(),
             skipped: survey.draft.skipped,

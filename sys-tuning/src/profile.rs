@@ -19,6 +19,7 @@ use crate::headroom::Floor;
 use crate::interfaces::InterfaceChoice;
 use crate::registry::{self, Attribute, Kind, Knob};
 use crate::roles::{CpuChoice, Isolated};
+use crate::sessions::{self, Session};
 
 /// The schema this version reads.
 pub const SCHEMA: &str = "quell.profile/1";
@@ -53,6 +54,12 @@ pub struct Profile {
     pub(crate) assertions: Vec<Assertion>,
     /// What is wanted of each knob, in the registry's order.
     pub(crate) wanted: Vec<Wanted>,
+    /// When some of it is otherwise.
+    pub(crate) sessions: Vec<Session>,
+    /// What is wanted outside of all sessions, where `wanted` is what it comes to at one moment.
+    pub(crate) base: Option<Vec<Wanted>>,
+    /// The sessions that are on at that moment.
+    pub(crate) on: Vec<String>,
 }
 
 /// What is wanted of one knob.
@@ -111,8 +118,18 @@ impl Wanted {
     }
 }
 
+impl Wanted {
+    /// As one line of a profile.
+    pub fn to_toml(&self) -> String {
+        let setting = |(name, setting): (&&str, &Setting)| format!("{name:?} = {}", setting.value.to_toml());
+        let settings: Vec<String> = self.settings.iter().map(setting).collect();
+        format!("{:?} = {{ {} }}", self.knob.id, settings.join(", "))
+    }
+}
+
 impl Value {
-    fn to_toml(&self) -> String {
+    /// As a profile writes it.
+    pub fn to_toml(&self) -> String {
         match self {
             Self::Integer(number) => number.to_string(),
             Self::Word(word) => format!("{word:?}"),
@@ -175,12 +192,8 @@ impl Profile {
             lines.extend(self.assertions.iter().map(|assertion| assertion.what.to_string()));
         }
         lines.push("[knobs]".to_owned());
-        for wanted in &self.wanted {
-            let setting =
-                |(name, setting): (&&str, &Setting)| format!("{name:?} = {}", setting.value.to_toml());
-            let settings: Vec<String> = wanted.settings.iter().map(setting).collect();
-            lines.push(format!("{:?} = {{ {} }}", wanted.knob.id, settings.join(", ")));
-        }
+        lines.extend(self.base.as_ref().unwrap_or(&self.wanted).iter().map(Wanted::to_toml));
+        lines.extend(self.sessions.iter().flat_map(Session::to_toml));
         lines.join("\n") + "\n"
     }
 
@@ -190,11 +203,11 @@ impl Profile {
         self.wanted.iter().any(|wanted| wanted.knob.id == knob)
     }
 
-    /// What of it concerns one knob.
+    /// What of it concerns one knob, at the moment it was asked about.
     #[must_use]
     pub fn only(&self, knob: &str) -> Self {
         let wanted = self.wanted.iter().filter(|wanted| wanted.knob.id == knob).cloned().collect();
-        Self { wanted, ..self.clone() }
+        Self { wanted, sessions: Vec::new(), base: None, on: Vec::new(), ..self.clone() }
     }
 
     /// Where it wants this of the knob, for messages.
@@ -338,8 +351,10 @@ impl Loader {
         assert.finish();
         let dropped = self.dropped();
         let knobs = top.section("knobs");
-        let wanted = registry::all().iter().filter_map(|knob| self.wanted(knob, &knobs, &dropped)).collect();
+        let wanted: Vec<Wanted> =
+            registry::all().iter().filter_map(|knob| self.wanted(knob, &knobs, &dropped)).collect();
         knobs.finish();
+        let sessions = sessions::read(&top, &wanted);
         top.finish();
         let profile = Profile {
             name: name.to_owned(),
@@ -349,6 +364,9 @@ impl Loader {
             floor: floor.unwrap_or_default(),
             assertions,
             wanted,
+            sessions,
+            base: None,
+            on: Vec::new(),
         };
         if mistakes.is_empty() {
             return Ok(profile);
@@ -452,7 +470,7 @@ fn is_in(document: &Document, place: &Place) -> bool {
 }
 
 /// One attribute, typed.
-fn setting(section: &Section<'_>, attribute: &Attribute) -> Option<(Value, Place)> {
+pub(crate) fn setting(section: &Section<'_>, attribute: &Attribute) -> Option<(Value, Place)> {
     let name = attribute.name;
     match attribute.kind {
         Kind::Integer { min, max } => {

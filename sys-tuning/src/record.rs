@@ -67,6 +67,9 @@ pub(crate) struct Begin {
     /// The apply that a repair belongs to, and is undone with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extends: Option<u64>,
+    /// The sessions of the profile that it was made in, and for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sessions: Vec<String>,
     /// A roll-back that somebody asked for all the way: the host is to be let go, also where nothing of it was confirmed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub releases: bool,
@@ -216,6 +219,9 @@ pub(crate) struct Asked {
     pub profile: String,
     pub at: u64,
     pub wanted: Wanted,
+    /// The sessions that the host was last brought to it in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sessions: Vec<String>,
     /// As in its `begin`, until it is confirmed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirm_by: Option<u64>,

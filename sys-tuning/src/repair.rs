@@ -125,7 +125,8 @@ impl Engine {
         at: u64,
         trading: &Trading,
     ) -> Result<Option<Applied>, Error> {
-        let mut plan = self.plan(&standing.profile)?.in_hours(trading, i64::try_from(at).unwrap_or(i64::MAX));
+        let second = i64::try_from(at).unwrap_or(i64::MAX);
+        let mut plan = self.plan(&standing.profile.at(second))?.in_hours(trading, second);
         let book = self.book()?;
         let known = watched(&book);
         plan.changes.retain(|change| {

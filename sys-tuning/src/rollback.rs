@@ -187,6 +187,7 @@ impl Engine {
             standing: None,
             confirm_by: None,
             extends: None,
+            sessions: Vec::new(),
             releases,
         };
         let journal = self.begin(locked, &begin);
@@ -518,6 +519,7 @@ mod tests {
             standing: None,
             confirm_by: None,
             extends: None,
+            sessions: vec![],
             releases: false,
         };
         journal.commit(&Record::Begin(begin)).unwrap();

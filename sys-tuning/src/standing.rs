@@ -39,6 +39,8 @@ pub struct StandingProfile {
     pub accepts_dangers: bool,
     /// Whether it was applied in this boot.
     pub is_this_boot: bool,
+    /// The sessions of it that the host was last brought to it in.
+    pub sessions: Vec<String>,
     /// Whether it still waits to be confirmed.
     pub is_on_trial: bool,
 }
@@ -70,6 +72,7 @@ fn standing(asked: &Asked, boot: &str) -> Result<Standing, Error> {
         by: asked.wanted.by,
         accepts_dangers: asked.wanted.accepts_dangers,
         is_this_boot: asked.boot == boot,
+        sessions: asked.sessions.clone(),
         is_on_trial: asked.confirm_by.is_some(),
     })))
 }

@@ -139,6 +139,29 @@ impl Hours {
         (-2i64..=8).filter_map(|days| self.on(today.checked_add(days.days()).ok()?)).collect()
     }
 
+    /// The hours that begin within one year, in order: long enough for the clock changes of any two zones to have met.
+    pub(crate) fn of_a_year(&self) -> Vec<Span> {
+        let first = jiff::civil::date(2026, 1, 1);
+        (0i64..=366).filter_map(|days| self.on(first.checked_add(days.days()).ok()?)).collect()
+    }
+
+    /// When they begin and end, in seconds of a day.
+    pub(crate) fn edges_s(&self) -> (i64, i64) {
+        let second = |time: Time| i64::from(time.hour()) * 3600 + i64::from(time.minute()) * 60;
+        (second(self.from), second(self.to))
+    }
+
+    /// The keys that read as these.
+    pub(crate) fn to_toml(&self) -> String {
+        let word =
+            |day: &Weekday| DAYS.iter().find(|(_, known)| known == day).map(|(word, _)| format!("{word:?}"));
+        let days: Vec<String> = self.days.iter().filter_map(word).collect();
+        let time = |time: Time| time.strftime("%H:%M").to_string();
+        let (from, to) = (time(self.from), time(self.to));
+        let zone = self.zone.iana_name().unwrap_or("UTC");
+        format!("days = [{}]\nfrom = \"{from}\"\nto = \"{to}\"\nzone = {zone:?}", days.join(", "))
+    }
+
     /// The hours that `at` is in.
     #[must_use]
     pub fn at(&self, at: i64) -> Option<Span> {
