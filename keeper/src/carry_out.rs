@@ -83,7 +83,7 @@ fn answer(duty: &mut Duty, order: Order, refused_before: u64, now: Moment) -> Re
             let Changed { written, id } = duty.repair(knob.as_str(), now)?;
             Ok(Answer::Repaired { written, id })
         }
-        Order::Reverify => duty.reverify().map(Answer::Reverified),
+        Order::Reverify => duty.reverify(now).map(Answer::Reverified),
         Order::Evacuate { what } => {
             let Changed { written, id } = duty.evacuate(what, now)?;
             Ok(Answer::Evacuated { written, id })
@@ -122,7 +122,7 @@ fn status(duty: &mut Duty, refused: u64, now: Moment) -> Status {
         confirm_left_s: trial.map(|trial| (trial.deadline - now.boottime).0 / 1_000_000_000),
         refused,
         changes_left: duty.ceiling.left(now.monotonic, duty.policy.changes_per_hour_max),
-        fit: held.unfit.is_none(),
-        reason: Text::cut(held.unfit.as_deref().unwrap_or_default()),
+        fit: held.unfit.is_none() && held.late.is_none(),
+        reason: Text::cut(held.unfit.as_ref().or(held.late.as_ref()).map_or("", String::as_str)),
     }
 }

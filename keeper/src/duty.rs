@@ -9,13 +9,14 @@ use orders::{Evacuate, Refusal, STATUS_WORDS};
 use report::WallTime;
 use sys_tuning::{
     Applied, ApplyOptions, Asker, Engine, Error, Isolated, Over, Profile, Standing, StandingProfile,
-    StateDir, Status, Trading, registry,
+    StateDir, Status, Trading, Verified, Verifying, registry,
 };
 use units::limits::FENCE_STEP_MAX;
 use units::{CpuSet, Nanos};
 
 use crate::audit::{Audit, Entry, Level};
 use crate::ceiling::Ceiling;
+use crate::edges::{Latch, Turn};
 use crate::fence::Fence;
 use crate::measure::Measure;
 use crate::moment::Moment;
@@ -39,6 +40,8 @@ pub struct Duty {
     pub audit: Audit,
     /// What drifted.
     pub drifts: Drifts,
+    /// The clock that sessions go by.
+    pub latch: Latch,
     /// The fence, and the directory it is kept in.
     pub fence: Fence,
     dir: StateDir,
@@ -51,6 +54,10 @@ pub struct Held {
     pub wish: Option<Wish>,
     /// Why the host is not as it should be, as far as applying goes.
     pub unfit: Option<String>,
+    /// The sessions of its profile that it was last brought to.
+    pub on: Vec<String>,
+    /// Why it is not at the session of its profile that is on.
+    pub late: Option<String>,
     /// Attributes by state when they were last compared, in the order of [`STATUS_WORDS`].
     pub knobs: [u32; STATUS_WORDS.len()],
     /// The last transaction of ours.
@@ -68,6 +75,8 @@ pub struct Wish {
     pub accepts_dangers: bool,
     /// The apply it was asked for by; `None` when bringing the host to it is a new wish.
     pub standing: Option<u64>,
+    /// Whether that apply is of this boot.
+    pub is_taken_up: bool,
 }
 
 /// Why something was not done.
@@ -75,6 +84,24 @@ pub struct Wish {
 pub enum NotDone {
     /// It may not be.
     Refused(Refusal, String),
+    /// It did not work.
+    Failed(String),
+}
+
+/// What bringing the host to a session came to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Switched {
+    /// It is there, and its effects were seen.
+    Done {
+        /// The journal's transaction; `None` when there was nothing to record.
+        transaction: Option<u64>,
+        /// Values written.
+        written: u32,
+    },
+    /// Another engine is at work.
+    Busy,
+    /// It may not be yet.
+    Waits(String),
     /// It did not work.
     Failed(String),
 }
@@ -107,6 +134,7 @@ impl Duty {
             measure: Measure::default(),
             audit,
             drifts: Drifts::default(),
+            latch: Latch::default(),
             fence,
             dir,
         }
@@ -135,17 +163,24 @@ impl Duty {
     fn bring_up(&mut self, now: Moment) -> Result<(), TakeUp> {
         self.engine.undo_overdue(now.boottime, now.wall.unix_s())?;
         self.learn()?;
+        self.held.on.clear();
         let Some(wish) = &self.held.wish else { return Ok(()) };
-        let plan = self.engine.plan(&wish.profile)?.at_runtime();
+        let profile = wish.profile.at(self.latch.second(now.wall_s()));
+        let plan = self.engine.plan(&profile)?.at_runtime();
         let plan = plan.in_hours(self.trading(now), now.wall_s());
         let applied = self.engine.apply(&plan, &wish.options(wish.standing.is_some(), now.wall))?;
         self.held.journal = applied.id.or(self.held.journal);
         if let Some(id) = applied.id {
             let entry = Entry::new(Level::Notice, "applied").text("profile", &applied.profile);
             let entry = entry.number("transaction", id).number("written", written_by(&applied).into());
+            let entry = match profile.sessions_on() {
+                [] => entry,
+                on => entry.text("sessions", &on.join(", ")),
+            };
             self.audit.tell(now.wall, &entry);
         }
-        let _ = self.reverify(); // for the counts; what does not hold is told by the knobs themselves
+        self.held.on = profile.sessions_on().to_vec();
+        let _ = self.reverify(now); // for the counts; what does not hold is told by the knobs themselves
         trouble(&applied).map_or(Ok(()), |why| Err(TakeUp::Profile(why)))
     }
 
@@ -154,8 +189,10 @@ impl Duty {
         self.held.wish = None; // what cannot be known is not guessed from before
         let wish = match self.engine.standing()? {
             Standing::Profile(standing) => {
-                let StandingProfile { transaction, profile, by, accepts_dangers, .. } = *standing;
-                Some(Wish { profile, by, accepts_dangers, standing: Some(transaction) })
+                let StandingProfile { transaction, profile, by, accepts_dangers, is_this_boot, .. } =
+                    *standing;
+                let standing = Some(transaction);
+                Some(Wish { profile, by, accepts_dangers, standing, is_taken_up: is_this_boot })
             }
             Standing::Released => None,
             Standing::NeverAsked => {
@@ -165,6 +202,7 @@ impl Duty {
                     by: Asker::Policy,
                     accepts_dangers: false,
                     standing: None,
+                    is_taken_up: false,
                 })
             }
         };
@@ -253,11 +291,78 @@ impl Duty {
     ///
     /// # Errors
     /// [`NotDone`].
-    pub fn reverify(&mut self) -> Result<[u32; STATUS_WORDS.len()], NotDone> {
+    pub fn reverify(&mut self, now: Moment) -> Result<[u32; STATUS_WORDS.len()], NotDone> {
         let wish = self.held_now()?;
-        let verified = self.engine.verify(&wish.profile).map_err(|error| not_done(&error))?;
-        self.held.knobs = Status::ALL.map(|status| u32::try_from(verified.count(status)).unwrap_or(u32::MAX));
+        let profile = wish.profile.at(self.latch.second(now.wall_s()));
+        let verified = self.engine.verify(&profile).map_err(|error| not_done(&error))?;
+        self.count(&verified);
         Ok(self.held.knobs)
+    }
+
+    fn count(&mut self, verified: &Verified) {
+        self.held.knobs = Status::ALL.map(|status| u32::try_from(verified.count(status)).unwrap_or(u32::MAX));
+    }
+
+    /// Which sessions of the profile are on; `None` where it has none.
+    pub fn turn(&mut self, now: Moment) -> Option<Turn> {
+        let wish = self.held.wish.as_ref().filter(|wish| wish.profile.has_sessions())?;
+        let second = self.latch.second(now.wall_s());
+        let profile = wish.profile.at(second);
+        Some(Turn {
+            standing: wish.standing,
+            on: profile.sessions_on().to_vec(),
+            until: profile.next_edge(second),
+        })
+    }
+
+    /// Brings the host to the sessions that are on: the knobs that some session overrides, as one transaction, which
+    /// belongs to the apply that asked for the profile. What a trading window forbids is left to its end; the hour's ceiling
+    /// is for what others bring about, not for what root declared.
+    pub fn switch(&mut self, now: Moment) -> Switched {
+        match self.try_switch(now) {
+            Ok(switched) => switched,
+            Err(Error::Busy { .. }) => Switched::Busy,
+            Err(error) => Switched::Failed(error.to_string()),
+        }
+    }
+
+    fn try_switch(&mut self, now: Moment) -> Result<Switched, Error> {
+        match self.learn() {
+            Ok(()) => {}
+            Err(TakeUp::Profile(why)) => return Ok(Switched::Waits(why)),
+            Err(TakeUp::Engine(error)) => return Err(error),
+        }
+        let Some(wish) = self.held.wish.clone().filter(|wish| wish.is_taken_up) else {
+            return Ok(Switched::Waits("the profile is not taken up yet".to_owned()));
+        };
+        if let Some(trial) = self.engine.on_trial()? {
+            return Ok(Switched::Waits(format!("transaction {} waits to be confirmed", trial.id)));
+        }
+        let profile = wish.profile.at(self.latch.second(now.wall_s()));
+        let plan = self.engine.plan(&profile)?.at_runtime().of_sessions(&profile);
+        let waits = plan.kept_from(self.trading(now), now.wall_s());
+        let plan = plan.in_hours(self.trading(now), now.wall_s());
+        let waits = waits.into_iter().next();
+        if let Some(why) = waits.as_ref().filter(|_| plan.changes.is_empty()) {
+            return Ok(Switched::Waits(why.clone()));
+        }
+        let applied = self.engine.apply(&plan, &wish.options(true, now.wall))?;
+        self.held.journal = applied.id.or(self.held.journal);
+        if let Some(why) = waits {
+            return Ok(Switched::Waits(why));
+        }
+        let verified = self.engine.verify(&profile)?;
+        self.count(&verified);
+        let is_off = |knob: &&Verifying| knob.status.is_trouble() && profile.is_of_session(knob.knob);
+        let off = verified.knobs.iter().find(is_off);
+        let off = off.map(|knob| format!("{} {}: {}", knob.knob, knob.attribute, knob.reason));
+        Ok(match trouble(&applied).or(off) {
+            Some(why) => Switched::Failed(why),
+            None => {
+                self.held.on = profile.sessions_on().to_vec();
+                Switched::Done { transaction: applied.id, written: written_by(&applied) }
+            }
+        })
     }
 
     /// Raises the fence.
@@ -294,8 +399,8 @@ impl Duty {
     }
 
     fn reapply(&mut self, wish: &Wish, knobs: &[&str], now: Moment) -> Result<Changed, NotDone> {
-        let plan =
-            self.engine.plan(&wish.profile).map_err(|error| not_done(&error))?.at_runtime().only(knobs);
+        let profile = wish.profile.at(self.latch.second(now.wall_s()));
+        let plan = self.engine.plan(&profile).map_err(|error| not_done(&error))?.at_runtime().only(knobs);
         if let Some(why) = plan.kept_from(self.trading(now), now.wall_s()).into_iter().next() {
             return Err(NotDone::Refused(Refusal::Policy, why));
         }

@@ -20,6 +20,7 @@ use crate::arguments::Arguments;
 use crate::audit::{Entry, Level, Often};
 use crate::carry_out::{Done, carry_out, refused};
 use crate::duty::Duty;
+use crate::edges::Edges;
 use crate::moment::Moment;
 use crate::notify::Notify;
 use crate::peer::{self, Peer};
@@ -52,6 +53,7 @@ pub struct Keeper {
     retry_at: Option<Nanos>,
     watch: Watch,
     trial: Trial,
+    edges: Edges,
     refusals: u64,
     /// Where the service manager lets this thread run.
     home: CpuSet,
@@ -84,6 +86,7 @@ impl Keeper {
             retry_at: None,
             watch: Watch::default(),
             trial,
+            edges: Edges::default(),
             refusals: 0,
             home: allowed_cpus().unwrap_or_else(|_| CpuSet::empty()),
         };
@@ -115,12 +118,12 @@ impl Keeper {
 
     /// What has work for the loop beside clients and signals, in the order in which it is done.
     fn sources(&self) -> Vec<&dyn Source> {
-        vec![&self.watch, &self.trial]
+        vec![&self.watch, &self.trial, &self.edges]
     }
 
     /// The same, with what they work on.
     fn sources_mut(&mut self) -> (Vec<&mut dyn Source>, &mut Duty) {
-        (vec![&mut self.watch, &mut self.trial], &mut self.duty)
+        (vec![&mut self.watch, &mut self.trial, &mut self.edges], &mut self.duty)
     }
 
     fn step(&mut self, ready: &Ready, now: Moment) {
@@ -335,12 +338,17 @@ impl Keeper {
             Some(wish) => format!("holds {}", wish.profile.name),
             None => "holds nothing".to_owned(),
         };
-        let unfit = self.duty.held.unfit.as_ref().map_or_else(String::new, |why| format!("; unfit: {why}"));
+        let on = match self.duty.held.on.as_slice() {
+            [] => String::new(),
+            on => format!(" in session {}", on.join(", ")),
+        };
+        let why = self.duty.held.unfit.iter().chain(&self.duty.held.late).next();
+        let unfit = why.map_or_else(String::new, |why| format!("; unfit: {why}"));
         let agent = match self.agent {
             Some(_) => String::new(),
             None => format!("; no user {} on this host: no orders", self.duty.policy.agent_user),
         };
-        format!("{held}{unfit}{agent}")
+        format!("{held}{on}{unfit}{agent}")
     }
 }
 

@@ -16,6 +16,7 @@ pub mod arguments;
 pub mod audit;
 pub mod ceiling;
 pub mod duty;
+pub mod edges;
 pub mod fence;
 pub mod keeper;
 pub mod measure;
