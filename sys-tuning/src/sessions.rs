@@ -245,7 +245,7 @@ fn overrides(session: &str, place: &Place, knobs: &Section<'_>, base: &[Wanted])
             let Some((value, place)) = setting(&section, attribute) else { continue };
             if outside.is_none_or(|wanted| wanted.setting(attribute.name).is_none()) {
                 let problem = format!(
-                    "session.{session}: {} {} has no value to go back to; say in [knobs] what it is outside of the session",
+                    "session.{session}: {} {} has no value to go back to; say in [knobs] what it is otherwise",
                     knob.id, attribute.name
                 );
                 section.mistake(&place, problem);
@@ -401,8 +401,9 @@ mod tests {
         let text = night.to_toml();
         assert!(
             text.ends_with(
-                "[session.\"night\"]\ndays = [\"mon\", \"tue\", \"wed\", \"thu\", \"fri\"]\nfrom = \"22:30\"\nto = \"07:30\"\n\
-                 zone = \"Europe/Berlin\"\nlead = \"900s\"\n[session.\"night\".knobs]\n\"mem.swap\" = { \"swappiness\" = 60 }\n"
+                "[session.\"night\"]\ndays = [\"mon\", \"tue\", \"wed\", \"thu\", \"fri\"]\n\
+                 from = \"22:30\"\nto = \"07:30\"\nzone = \"Europe/Berlin\"\nlead = \"900s\"\n\
+                 [session.\"night\".knobs]\n\"mem.swap\" = { \"swappiness\" = 60 }\n"
             ),
             "{text}"
         );
@@ -435,7 +436,7 @@ mod tests {
              p:11: session.night.lead: \"15\": a duration needs a unit, as in 300ns, 2.5us, 10ms, 5s\n\
              p:12: unknown key \"session.night.zon\"; did you mean \"zone\"?\n\
              p:14: session.night.knobs.mem.swap.swappiness = 900 is outside 0 to 200\n\
-             p:15: session.night: mem.thp enabled has no value to go back to; say in [knobs] what it is outside of the session\n\
+             p:15: session.night: mem.thp enabled has no value to go back to; say in [knobs] what it is otherwise\n\
              p:16: session.night: iso.skew does not take hold at run time; no session can set it\n\
              p:17: unknown key \"session.night.knobs.mem.swp\"; did you mean \"mem.swap\"?",
         );
