@@ -280,7 +280,10 @@ impl fmt::Display for Kind {
             Self::Nodes { max } => write!(f, "a number a memory node, 0 to {max}, as in {{ node0 = 512 }}"),
             Self::Latency => f.write_str("microseconds, or \"any\""),
             Self::Name => f.write_str("a name of a-z 0-9 . _ -"),
-            Self::Numbers(count) => write!(f, "{count} numbers, as in \"4096 131072\""),
+            Self::Numbers(count) => {
+                let example: Vec<String> = (1..=*count).map(|place| (4096 * place).to_string()).collect();
+                write!(f, "{count} numbers, as in \"{}\"", example.join(" "))
+            }
             Self::Interfaces => f.write_str("network interfaces: devices, or names as in eth0,eth1"),
             Self::Group => f.write_str("a control group, as in trading.slice"),
             Self::Line => f.write_str("composed of other knobs' arguments"),

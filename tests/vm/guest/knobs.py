@@ -20,6 +20,7 @@ STATE = "/var/lib/quell-knobs"
 PLACES = snapshot.PLACES[3:] + ["/proc/sys", "/sys/module"] + glob.glob("/sys/block/*/queue") + glob.glob("/sys/class/net/*/queues")
 NUMBERS = [0, 1, 2, 4, 7, 10, 33, 77, 100, 500, 1000, 5000, 100000, 1000000]
 CPUS = ['"housekeeping"', '"isolated"', '"0-1"']
+INTERFACES = ['"devices"']
 # How often what the kernel does in its own time is waited for, half a second each.
 LOOKS = 20
 NO_CHANGE, CHANGES = 0, 10
@@ -38,6 +39,11 @@ def values(kind):
         return ["true", "false"]
     if kind.startswith("CPUs"):
         return CPUS
+    if kind.startswith("network interfaces"):
+        return INTERFACES
+    count = re.match(r"(\d+) numbers", kind)
+    if count:
+        return ['"' + " ".join(str(4096 * (i + 2)) for i in range(int(count[1]))) + '"']
     if kind.startswith("a number a memory node"):
         return ["{ node0 = 4 }", "{ node0 = 1 }"]
     if kind.startswith("microseconds"):
@@ -60,12 +66,12 @@ def write(knob, settings):
 
 
 def companions(knob, name):
-    """Settings that an attribute may need beside it: none, or the CPUs that it is for."""
-    choosers = [a["name"] for a in knob["attributes"] if a["kind"].startswith("CPUs") and a["name"] != name]
+    """Settings that an attribute may need beside it: none, or the CPUs or the network interfaces that it is for."""
     yield {}
-    for chooser in choosers:
-        for cpus in CPUS:
-            yield {chooser: cpus}
+    for chooser in knob["attributes"]:
+        if chooser["kind"].startswith(("CPUs", "network interfaces")) and chooser["name"] != name:
+            for chosen in values(chooser["kind"]):
+                yield {chooser["name"]: chosen}
 
 
 def candidates(knob, attribute):
@@ -117,8 +123,9 @@ def attempt(settings):
 def tried(knob, attribute, before, restless):
     row = {"attribute": attribute["name"], "value": None, "changes": 0, "why": None, "differs": []}
     if values(attribute["kind"]) is None:
-        # Which group a knob is about is said beside what is done with it.
-        row["why"] = "a name" if attribute["kind"].startswith("a control group") else f"unknown kind: {attribute['kind']}"
+        # Which group or thread a knob is about is said beside what is done with it.
+        is_name = attribute["kind"].startswith(("a control group", "a name"))
+        row["why"] = "a name" if is_name else f"unknown kind: {attribute['kind']}"
         return row
     for settings, why in candidates(knob, attribute):
         if settings is None:
