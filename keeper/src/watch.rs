@@ -28,7 +28,7 @@ use crate::duty::Duty;
 use crate::moment::Moment;
 use crate::source::Source;
 
-use notices::{Notices, Told, Wrote};
+use notices::{Notices, Told, Unclaimed, Wrote};
 use rivalry::{Move, Rivalry, Rules};
 
 /// How soon it is looked again while another quell tunes this machine.
@@ -68,6 +68,8 @@ pub struct Watch {
     passes_since: Nanos,
     /// Drifts whose writer may be named yet.
     unnamed: Vec<Untold>,
+    /// Writers whose drift may be seen yet.
+    unclaimed: Unclaimed,
     /// The same reason is told once.
     trouble: Option<String>,
     next: Nanos,
@@ -176,6 +178,7 @@ impl Source for Watch {
         }
         self.passes = self.passes.saturating_add(1);
         let mut told = self.notices.as_mut().map(Notices::take).unwrap_or_default();
+        self.unclaimed.give(&mut told, now.monotonic);
         self.name_writers(&told, now, duty);
         self.next = self.sweep.at;
         match self.turn(&mut told, now, duty) {
@@ -193,6 +196,7 @@ impl Source for Watch {
                 self.tell_trouble(error.to_string(), now, duty);
             }
         }
+        self.unclaimed.keep(told, monotonic_now());
     }
 }
 
@@ -223,12 +227,13 @@ impl Watch {
         if holder.is_busy()? {
             return Err(Error::Busy { path: String::new(), pid: None });
         }
-        if holder.refresh()?
-            && let Err(error) = self.begin(now, duty)
-        {
-            // Half begun is not begun: the next pass reads anew.
-            self.holder.iter_mut().for_each(Holder::forget);
-            return Err(error);
+        if holder.refresh()? {
+            told.writers.clear(); // lines have other numbers from here on
+            if let Err(error) = self.begin(now, duty) {
+                // Half begun is not begun: the next pass reads anew.
+                self.holder.iter_mut().for_each(Holder::forget);
+                return Err(error);
+            }
         }
         let Some(holder) = &self.holder else { return Ok(()) };
         let (sweeps, count) = (now.monotonic >= self.sweep.at || told.overflowed, holder.len());

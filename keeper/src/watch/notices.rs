@@ -15,7 +15,10 @@ use nix::fcntl::{AT_FDCWD, OFlag, open};
 use nix::sys::fanotify::{EventFFlags, Fanotify, InitFlags as FanInit, MarkFlags, MaskFlags};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use nix::sys::stat::{Mode, fstat};
-use units::limits::{COMMAND_BYTES_MAX, NOTICE_READS_MAX, WATCHED_FILES_MAX, WRITER_READS_MAX};
+use units::Nanos;
+use units::limits::{
+    COMMAND_BYTES_MAX, NOTICE_READS_MAX, WATCHED_FILES_MAX, WRITER_PATIENCE, WRITER_READS_MAX,
+};
 
 /// The process that wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +40,31 @@ pub struct Told {
     pub writers: BTreeMap<usize, Wrote>,
     /// More was told than the kernel could keep: anything may have changed.
     pub overflowed: bool,
+}
+
+/// Writers that were told before the writes themselves, which the two kinds of notices make possible: they are for the
+/// drifts that the next pass sees.
+#[derive(Debug, Default)]
+pub struct Unclaimed(BTreeMap<usize, (Wrote, Nanos)>);
+
+impl Unclaimed {
+    /// Adds those that are kept to what was `told` by `now`.
+    pub fn give(&mut self, told: &mut Told, now: Nanos) {
+        self.0.retain(|_, (_, until)| now < *until);
+        for (line, (wrote, _)) in &self.0 {
+            told.writers.entry(*line).or_insert_with(|| wrote.clone());
+        }
+    }
+
+    /// Keeps, for a while from `now` on, those that no drift was found for.
+    pub fn keep(&mut self, told: Told, now: Nanos) {
+        let before = std::mem::take(&mut self.0);
+        for (line, wrote) in told.writers {
+            let known = before.get(&line).filter(|(known, _)| *known == wrote);
+            let until = known.map_or(now + WRITER_PATIENCE, |(_, until)| *until);
+            self.0.insert(line, (wrote, until));
+        }
+    }
 }
 
 /// The watched files.
@@ -154,5 +182,38 @@ impl Notices {
             comm: comm.trim_end().to_owned(),
             command: command.trim_end_matches('\0').replace('\0', " "),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(writers: &[(usize, u32)]) -> Told {
+        let wrote = |pid| Wrote { pid, comm: "tuned".to_owned(), command: String::new() };
+        Told { writers: writers.iter().map(|(line, pid)| (*line, wrote(*pid))).collect(), ..Told::default() }
+    }
+
+    fn pids(told: &Told) -> Vec<(usize, u32)> {
+        told.writers.iter().map(|(line, wrote)| (*line, wrote.pid)).collect()
+    }
+
+    #[test]
+    fn a_writer_is_kept_for_the_drift_that_is_seen_next() {
+        let (mut unclaimed, begin) = (Unclaimed::default(), Nanos::from_secs(10));
+        unclaimed.keep(told(&[(1, 100), (2, 200)]), begin);
+        let soon = begin + Nanos(WRITER_PATIENCE.0 / 2);
+        let mut next = told(&[(2, 201)]); // wrote since
+        unclaimed.give(&mut next, soon);
+        assert_eq!(pids(&next), [(1, 100), (2, 201)]);
+        next.writers.remove(&2); // its drift was found
+        unclaimed.keep(next, soon);
+        let mut last = told(&[]);
+        unclaimed.give(&mut last, begin + WRITER_PATIENCE - Nanos(1));
+        assert_eq!(pids(&last), [(1, 100)]);
+        unclaimed.keep(last, begin + WRITER_PATIENCE - Nanos(1));
+        let mut late = told(&[]);
+        unclaimed.give(&mut late, begin + WRITER_PATIENCE);
+        assert_eq!(pids(&late), [], "asked for again and again, it is kept no longer");
     }
 }
