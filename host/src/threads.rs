@@ -187,6 +187,15 @@ pub fn lock_memory() -> io::Result<()> {
     mlockall(MlockAllFlags::MCL_CURRENT | future | on_fault).map_err(io::Error::from)
 }
 
+/// Reads in what the process has mapped by now, its program above all, and keeps it: for who sleeps for days and then has to
+/// act at once. Called at the start: what threads reserve for themselves later counts against the limit, touched or not.
+///
+/// # Errors
+/// As [`lock_memory`].
+pub fn lock_program() -> io::Result<()> {
+    mlockall(MlockAllFlags::MCL_CURRENT).map_err(io::Error::from)
+}
+
 /// Whether this process may lock as much as it likes: by its limit, or as root, whom the limit does not bind.
 fn memory_is_unlimited() -> bool {
     let limit = getrlimit(Resource::RLIMIT_MEMLOCK);

@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use host::Root;
-use host::threads::{allowed_cpus, monotonic_now, pin, reachable_cpus};
+use host::threads::{allowed_cpus, lock_program, monotonic_now, pin, reachable_cpus};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
@@ -99,6 +99,11 @@ impl Keeper {
     /// # Errors
     /// The kernel refuses to wait.
     pub fn run(mut self) -> io::Result<()> {
+        if let Err(cause) = lock_program() {
+            let why = format!("mlockall: {cause}: a repair may wait for the disk (LimitMEMLOCK=)");
+            let entry = Entry::new(Level::Notice, "not-locked").text("reason", &why);
+            self.duty.audit.tell(Moment::now().wall, &entry);
+        }
         self.take_up(Moment::now());
         self.notify.ready();
         loop {

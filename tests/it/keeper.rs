@@ -19,7 +19,7 @@ use nix::sys::signal::Signal;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, connect, recv, send, socket};
 use report::Exit;
 
-use crate::harness::{Daemon, Fixture, Quell, until};
+use crate::harness::{Daemon, Fixture, Quell, process, require_root, until};
 
 const SWAPPINESS: &str = "/proc/sys/vm/swappiness";
 
@@ -142,6 +142,19 @@ fn the_profile_stands_when_ready_is_said() {
     keeper.stop().succeeds();
     assert_eq!(host.host.read(SWAPPINESS), WANTED, "its end leaves the tuning");
     assert!(!host.socket().exists());
+}
+
+#[test]
+fn its_program_is_in_memory_before_ready_is_said() {
+    if !require_root() {
+        return; // others may have a limit
+    }
+    let host = Host::with("");
+    let keeper = host.start();
+    let (locked, program) = (process::kib_of(keeper.pid(), "VmLck"), process::kib_of(keeper.pid(), "VmExe"));
+    assert!(locked >= program && program > 0, "{locked} KiB locked, {program} KiB of program");
+    assert_eq!(host.audit("not-locked"), [""; 0]);
+    keeper.stop().succeeds();
 }
 
 #[test]

@@ -5,7 +5,6 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 
-use nix::unistd::Pid;
 use report::{Exit, Report};
 
 use crate::agent::{QUIET, settled};
@@ -99,7 +98,7 @@ const OF_EACH: usize = 250;
 fn a_thousand_clients_at_once_hurt_nobody() {
     let agent = Agent::start(QUIET);
     settled(&agent);
-    let (fds, memory) = (process::descriptors(agent.pid()), anonymous_kib(agent.pid()));
+    let (fds, memory) = (process::descriptors(agent.pid()), process::kib_of(agent.pid(), "RssAnon"));
     let mut clients = Clients::default();
     for _ in 0..OF_EACH {
         clients.silent.push(connect(&agent.socket()));
@@ -122,7 +121,7 @@ fn a_thousand_clients_at_once_hurt_nobody() {
     });
     drop(clients);
     until("every descriptor is back", || (process::descriptors(agent.pid()) <= fds).then_some(()));
-    let grown = anonymous_kib(agent.pid()).saturating_sub(memory);
+    let grown = process::kib_of(agent.pid(), "RssAnon").saturating_sub(memory);
     assert!(grown < 8 << 10, "{grown} KiB more than before");
     assert!(agent.report().channels.iter().all(|channel| channel.dropped == 0), "measuring went on");
     agent.stop().succeeds();
@@ -141,11 +140,6 @@ fn asking(agent: &Agent) -> UnixStream {
     let mut stream = connect(&agent.socket());
     let _ = stream.write_all(request("/v1/report?hist=1").as_bytes());
     stream
-}
-
-fn anonymous_kib(pid: Pid) -> u64 {
-    let text = process::status_of(pid, "RssAnon");
-    text.strip_suffix(" kB").and_then(|kib| kib.parse().ok()).unwrap_or_else(|| panic!("{text:?}"))
 }
 
 #[test]

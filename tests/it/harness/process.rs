@@ -64,6 +64,13 @@ pub fn status_of(pid: Pid, key: &str) -> String {
     field(&status, key).unwrap_or_else(|| panic!("{path}: no {key}"))
 }
 
+/// One that is an amount of memory, in KiB. Format: "VmLck:\t    1234 kB".
+#[track_caller]
+pub fn kib_of(pid: Pid, key: &str) -> u64 {
+    let text = status_of(pid, key);
+    text.strip_suffix(" kB").and_then(|kib| kib.parse().ok()).unwrap_or_else(|| panic!("{key}: {text:?}"))
+}
+
 /// Format: "Name:\tquell\nUmask:\t0022\n…"   (Documentation/filesystems/proc.rst, 1.1)
 fn field(status: &str, key: &str) -> Option<String> {
     let value = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
