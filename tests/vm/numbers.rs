@@ -55,7 +55,7 @@ fn nothing_of_quell_reaches_an_isolated_cpu() {
         guest.write("/root/disturb.py", DISTURB);
         let (inside, outside) =
             ("/sys/fs/cgroup/quell/quell-disturb", "/sys/fs/cgroup/system.slice/quell-agent.service");
-        let disturb = format!("python3 /root/disturb.py 2 0 {inside} {outside}");
+        let disturb = format!("python3 /root/disturb.py 2 1 {inside} {outside}");
         guest.run(&format!("systemd-run --quiet --unit disturb {disturb}")).succeeds();
         guest.wait_for("it disturbs", &format!("grep . {inside}/cgroup.procs"));
         let told = count(&guest, 5);

@@ -39,4 +39,4 @@ if child == 0:
 enter(OUTSIDE, HOME)
 while True:
     os.kill(child, signal.SIGUSR1)
-    time.sleep(0.001)
+    time.sleep(0.01)
