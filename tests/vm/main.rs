@@ -26,5 +26,6 @@ mod hold;
 mod isolation;
 mod knobs;
 mod numbers;
+mod plan;
 mod timeline;
 mod units;

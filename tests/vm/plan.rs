@@ -1,0 +1,70 @@
+//! What a plan says is what stands there afterwards, on each kernel: the rest of the proof is on machines that are models.
+
+use serde_json::Value;
+
+use crate::harness::{Guest, Kernel, Lab, Output, Spec, figure};
+
+const PROFILE: &str = "/root/plan.toml";
+const STATE: &str = "--state-dir /var/lib/plan-test";
+
+#[test]
+fn the_plan_is_the_result() {
+    let Some(lab) = Lab::open_in_full() else { return };
+    for kernel in lab.kernels(&[Kernel::Stock, Kernel::Rt, Kernel::Old]) {
+        let guest = lab.boot(&Spec::new(kernel));
+        guest.install();
+        guest.wait_for("it is up", "systemctl is-system-running --wait || true");
+        for base in ["balanced", "colo", "colo-rt", "qualify", "colo-net"] {
+            // The boot line of these machines is qemu's.
+            let text =
+                format!("schema = \"quell.profile/1\"\ninclude = [\"{base}\"]\n[cpus]\nisolated = \"2-3\"\n");
+            guest.write(PROFILE, &text);
+            let (count, unlike) = unlike_the_plan(&guest);
+            figure(&format!(
+                "{}: {base}: {count} changes planned, {} came out otherwise",
+                kernel.name(),
+                unlike.len()
+            ));
+            assert!(count > 0, "{base}");
+            assert_eq!(unlike, [""; 0], "{base}");
+            tune(&guest, "rollback --to baseline");
+        }
+    }
+}
+
+/// Plans, applies, and looks: how many changes were planned for now, and which of them stand otherwise.
+fn unlike_the_plan(guest: &Guest) -> (usize, Vec<String>) {
+    let plan = tune(guest, &format!("plan --profile {PROFILE} --json")).json("quell.plan/1");
+    tune(guest, &format!("apply --profile {PROFILE}"));
+    let verified = tune(guest, &format!("verify --profile {PROFILE} --json")).json("quell.verify/1");
+    let again = tune(guest, &format!("plan --profile {PROFILE} --json")).json("quell.plan/1");
+    let planned = now(&plan);
+    let rows = verified["knobs"].as_array().unwrap();
+    let mut unlike: Vec<String> = planned.iter().filter_map(|change| otherwise(change, rows)).collect();
+    unlike.extend(now(&again).into_iter().map(|change| format!("planned again: {change}")));
+    (planned.len(), unlike)
+}
+
+/// The changes that are made while the machine runs.
+fn now(plan: &Value) -> Vec<&Value> {
+    plan["changes"].as_array().unwrap().iter().filter(|change| change["when"] == "runtime").collect()
+}
+
+/// How a row differs from what was planned; `None` when it does not. That an interrupt is its driver's, and when one fires
+/// next, only the kernel knows.
+fn otherwise(change: &Value, rows: &[Value]) -> Option<String> {
+    let is_same = |row: &&Value| ["knob", "attribute", "identity"].iter().all(|key| row[key] == change[key]);
+    let Some(row) = rows.iter().find(is_same) else { return Some(format!("no row: {change}")) };
+    let stands = row["have"] == change["to"];
+    let is_as_planned = match row["status"].as_str() {
+        Some("ok") => stands,
+        Some("pending") => stands && change["knob"] == "irq.aff",
+        Some("not-applicable") => change["knob"] == "irq.aff",
+        _ => false,
+    };
+    (!is_as_planned).then(|| format!("planned {change}, came to {row}"))
+}
+
+fn tune(guest: &Guest, words: &str) -> Output {
+    guest.run(&format!("quell tune {words} {STATE}"))
+}
