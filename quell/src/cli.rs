@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use host::threads::Policy;
-use report::Exit;
+use report::{Exit, WallTime};
 use units::{CpuSet, Nanos};
 
 use crate::failure::{self, Failure};
@@ -206,6 +206,9 @@ pub enum TuneVerb {
         /// Print the plan as plain shell lines
         #[arg(long)]
         script: bool,
+        /// As if it were this time, as in 2026-11-30T23:00:00Z: what the sessions of the profile come to then
+        #[arg(long, value_name = "TIME")]
+        at: Option<WallTime>,
         /// Print only what works against what; exit 3 when something does
         #[arg(long, conflicts_with_all = ["script", "json"])]
         contradictions: bool,

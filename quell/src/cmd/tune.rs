@@ -39,8 +39,10 @@ pub fn run(options: &Tune) -> Result<Exit, Failure> {
         }
     }
     match &options.verb {
-        TuneVerb::Plan { profile, contradictions: true, .. } => contradictions(options, &profile.profile),
-        TuneVerb::Plan { profile, script, .. } => plan(options, &profile.profile, *script),
+        TuneVerb::Plan { profile, contradictions: true, at, .. } => {
+            contradictions(options, &profile.profile, *at)
+        }
+        TuneVerb::Plan { profile, script, at, .. } => plan(options, &profile.profile, *script, *at),
         TuneVerb::Apply { profile, atomic, accept_dangers, in_session, confirm_within } => {
             let confirm_by = confirm_within.map(confirm::deadline).transpose()?;
             let apply = ApplyOptions {
@@ -69,6 +71,12 @@ pub fn run(options: &Tune) -> Result<Exit, Failure> {
 
 fn now() -> u64 {
     wall_time_now().unix_s()
+}
+
+/// A profile as it is at `at`: some of it may be otherwise within the hours of its sessions.
+fn profile_at(which: &str, at: Option<WallTime>) -> Result<Profile, Failure> {
+    let second = at.map_or_else(now, WallTime::unix_s);
+    Ok(Profile::load(which)?.at(i64::try_from(second).unwrap_or(i64::MAX)))
 }
 
 fn engine(options: &Tune) -> Result<Engine, Failure> {
@@ -100,8 +108,8 @@ fn rollback_to(to: Option<&str>) -> Result<RollbackTo, Failure> {
 }
 
 /// What works against what, and nothing else of the plan.
-fn contradictions(options: &Tune, profile: &str) -> Result<Exit, Failure> {
-    let plan = engine(options)?.examine(&Profile::load(profile)?)?;
+fn contradictions(options: &Tune, profile: &str, at: Option<WallTime>) -> Result<Exit, Failure> {
+    let plan = engine(options)?.examine(&profile_at(profile, at)?)?;
     let lines: Vec<String> =
         plan.contradictions.iter().map(|found| format!("{}: {}", found.rule, found.reason)).collect();
     if lines.is_empty() {
@@ -112,9 +120,9 @@ fn contradictions(options: &Tune, profile: &str) -> Result<Exit, Failure> {
     Ok(Exit::No)
 }
 
-fn plan(options: &Tune, profile: &str, script: bool) -> Result<Exit, Failure> {
+fn plan(options: &Tune, profile: &str, script: bool, at: Option<WallTime>) -> Result<Exit, Failure> {
     let engine = engine(options)?;
-    let mut plan = engine.examine(&Profile::load(profile)?)?;
+    let mut plan = engine.examine(&profile_at(profile, at)?)?;
     engine.name_rivals(&mut plan);
     if script {
         output::print(&script::of_plan(&plan))?;
@@ -139,7 +147,7 @@ fn apply_profile(
     in_session: bool,
 ) -> Result<Exit, Failure> {
     let engine = engine(options)?;
-    let plan = engine.examine(&Profile::load(profile)?)?;
+    let plan = engine.examine(&profile_at(profile, None)?)?;
     if !in_session {
         refuse_in_session(options, &plan, apply.at)?;
     }
@@ -180,7 +188,7 @@ fn refuse_in_session(options: &Tune, plan: &Plan, at: u64) -> Result<(), Failure
 }
 
 fn verify(options: &Tune, profile: &str, observe: Option<Nanos>) -> Result<Exit, Failure> {
-    let (engine, profile) = (engine(options)?, Profile::load(profile)?);
+    let (engine, profile) = (engine(options)?, profile_at(profile, None)?);
     let mut verified = match observe {
         Some(window) => engine.observe(&profile, window)?,
         None => engine.verify(&profile)?,

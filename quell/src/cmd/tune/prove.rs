@@ -20,7 +20,7 @@ use fastrand::Rng;
 use latency::{Proof, Terms};
 use probes::Kind;
 use report::{Exit, ProveDocument, text};
-use sys_tuning::{Engine, Profile};
+use sys_tuning::Engine;
 use units::limits::{BLOCK_MAX, BLOCK_MIN, BLOCKS_MAX};
 use units::{Nanos, Quantile};
 
@@ -83,7 +83,7 @@ enum Half {
 /// Runs it.
 pub fn run(options: &Tune, asked: &Prove) -> Result<Exit, Failure> {
     let settings = settings(options, asked)?;
-    let profile = Profile::load(&asked.profile.profile)?;
+    let profile = super::profile_at(&asked.profile.profile, None)?;
     let engine = super::engine(options)?;
     let seed = asked.seed.unwrap_or_else(|| u64::from(fastrand::u32(..)));
     let mut found = ProveDocument {
