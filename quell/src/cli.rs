@@ -267,6 +267,15 @@ pub enum TuneVerb {
     Drift,
     /// List the applies and roll-backs of this host
     History,
+    /// Show the sessions of a profile and their next edges; exit 3 when the host is not at the one that is on
+    Sessions {
+        /// Profile by name or file; default: the one this host is held to
+        #[arg(long, value_name = "NAME|FILE")]
+        profile: Option<String>,
+        /// As if it were this time, as in 2026-11-30T23:00:00Z
+        #[arg(long, value_name = "TIME")]
+        at: Option<WallTime>,
+    },
     /// Show the boot line: what boots, what is on trial, what the kernel accepted; exit 8 when a reboot is due
     Boot {
         /// What to do with it.

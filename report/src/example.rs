@@ -15,6 +15,7 @@ use crate::json::report::{
     FitnessState, KnobsReport, Measuring, Missing, Report, SelfReport, StallReport, ThreadReport,
     encode_hist,
 };
+use crate::json::sessions::{Session, SessionOverride, SessionsDocument};
 use crate::json::tune::{
     AppliedChange, ApplyDocument, Change, Danger, DriftDocument, Drifted, Hint, HistoryDocument,
     PlanDocument, RollbackDocument, Skipped, StatusCounts, Transaction, VerifiedKnob, VerifyDocument,
@@ -397,6 +398,7 @@ pub fn plan() -> PlanDocument {
     PlanDocument {
         schema: Schema::new(),
         profile: "colo".to_owned(),
+        sessions: vec!["night".to_owned()],
         changes: vec![
             change("mem.swap", "swappiness", "60", "10", "harmless"),
             Change {
@@ -557,13 +559,14 @@ pub fn no_drift() -> DriftDocument {
     DriftDocument { drifted: Vec::new(), summary, ..drift() }
 }
 
-/// Four transactions, the last of which waits to be confirmed.
+/// Transactions of every kind.
 pub fn history() -> HistoryDocument {
     let apply = Transaction {
         id: "17".to_owned(),
         verb: "apply".to_owned(),
         at: Some(at("2026-03-01T09:00:00Z")),
         profile: text("colo"),
+        sessions: Vec::new(),
         result: "applied".to_owned(),
         changes: 12,
         this_boot: true,
@@ -579,6 +582,15 @@ pub fn history() -> HistoryDocument {
     };
     let waiting =
         Transaction { id: "19".to_owned(), changes: 2, undone: false, on_trial: true, ..apply.clone() };
+    let switched = Transaction {
+        id: "20".to_owned(),
+        verb: "repair".to_owned(),
+        sessions: vec!["night".to_owned()],
+        result: "repaired".to_owned(),
+        changes: 1,
+        undone: false,
+        ..apply.clone()
+    };
     let old = Transaction {
         id: "3".to_owned(),
         at: None,
@@ -588,7 +600,42 @@ pub fn history() -> HistoryDocument {
         undone: false,
         ..apply.clone()
     };
-    HistoryDocument { schema: Schema::new(), transactions: vec![waiting, rollback, apply, old] }
+    HistoryDocument { schema: Schema::new(), transactions: vec![switched, waiting, rollback, apply, old] }
+}
+
+/// A session that is on, and one that is not.
+pub fn sessions() -> SessionsDocument {
+    let night = Session {
+        name: "night".to_owned(),
+        on: true,
+        from: Some(at("2026-03-02T21:30:00Z")),
+        to: Some(at("2026-03-03T06:15:00Z")),
+        from_local: text("2026-03-02 22:30 Europe/Berlin"),
+        to_local: text("2026-03-03 07:15 Europe/Berlin"),
+        overrides: vec![SessionOverride {
+            knob: "cpu.gov".to_owned(),
+            attribute: "governor".to_owned(),
+            outside: "\"performance\"".to_owned(),
+            within: "\"powersave\"".to_owned(),
+        }],
+    };
+    let weekend = Session {
+        name: "weekend".to_owned(),
+        on: false,
+        from: Some(at("2026-03-06T22:00:00Z")),
+        to: Some(at("2026-03-08T21:45:00Z")),
+        from_local: text("2026-03-06 22:00 UTC"),
+        to_local: text("2026-03-08 21:45 UTC"),
+        overrides: Vec::new(),
+    };
+    SessionsDocument {
+        schema: Schema::new(),
+        profile: text("colo"),
+        at: Some(at("2026-03-03T05:00:00Z")),
+        next_edge: Some(at("2026-03-03T06:15:00Z")),
+        brought_to: Some(vec!["night".to_owned()]),
+        sessions: vec![night, weekend],
+    }
 }
 
 /// A knob with everything, and one that the firmware alone changes.

@@ -29,6 +29,7 @@ pub use json::report::{
     FitnessState, KnobsReport, Measuring, Missing, Report, SelfReport, StallReport, ThreadReport,
     encode_hist,
 };
+pub use json::sessions::{Session, SessionOverride, SessionsDocument};
 pub use json::tune::{
     AppliedChange, ApplyDocument, Change, ConfirmDocument, Danger, DriftDocument, Drifted, Hint,
     HistoryDocument, PlanDocument, RollbackDocument, Skipped, StatusCounts, Transaction, VerifiedKnob,

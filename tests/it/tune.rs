@@ -10,6 +10,7 @@ mod kernel;
 mod plan;
 mod prove;
 mod provenance;
+mod sessions;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;

@@ -7,6 +7,7 @@ mod boot;
 mod confirm;
 mod explain;
 mod prove;
+mod sessions;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -63,6 +64,7 @@ pub fn run(options: &Tune) -> Result<Exit, Failure> {
             roll_back(options, &rollback, *script)
         }
         TuneVerb::Drift => drift(options),
+        TuneVerb::Sessions { profile, at } => sessions::run(options, profile.as_deref(), *at),
         TuneVerb::History => history(options),
         TuneVerb::Explain { knob, markdown } => explain::run(options, knob.as_deref(), *markdown),
         TuneVerb::Boot { verb } => boot::run(options, verb.as_ref()),
@@ -75,8 +77,12 @@ fn now() -> u64 {
 
 /// A profile as it is at `at`: some of it may be otherwise within the hours of its sessions.
 fn profile_at(which: &str, at: Option<WallTime>) -> Result<Profile, Failure> {
-    let second = at.map_or_else(now, WallTime::unix_s);
-    Ok(Profile::load(which)?.at(i64::try_from(second).unwrap_or(i64::MAX)))
+    Ok(Profile::load(which)?.at(second(at.unwrap_or_else(wall_time_now))))
+}
+
+/// As hours are compared with.
+fn second(at: WallTime) -> i64 {
+    i64::try_from(at.unix_s()).unwrap_or(i64::MAX)
 }
 
 fn engine(options: &Tune) -> Result<Engine, Failure> {
@@ -310,6 +316,7 @@ fn plan_document(plan: &Plan) -> PlanDocument {
     let hint = |hint: &sys_tuning::Hint| Hint { topic: hint.topic.to_owned(), what: hint.what.clone() };
     PlanDocument {
         profile: plan.profile.clone(),
+        sessions: plan.sessions.clone(),
         changes: plan.changes.iter().flat_map(rows).collect(),
         skipped: left_alone(&plan.skipped, plan),
         contradictions: plan.contradictions.iter().map(contradiction).collect(),
@@ -515,6 +522,7 @@ fn history_document(history: &History) -> HistoryDocument {
         },
         at: Some(WallTime::from_unix_s(past.at)),
         profile: given(&past.profile),
+        sessions: past.sessions.clone(),
         result: past.outcome.map_or("interrupted", |result| outcome(result, done_word(past.what))).to_owned(),
         changes: u64::try_from(past.changes).unwrap_or(u64::MAX),
         this_boot: past.is_this_boot,

@@ -9,6 +9,7 @@ pub(crate) mod lists;
 pub(crate) mod ns;
 pub(crate) mod prove;
 pub(crate) mod report;
+pub(crate) mod sessions;
 pub(crate) mod tune;
 
 use std::fmt;
@@ -164,6 +165,7 @@ mod tests {
         check(&example::verify());
         check(&example::drift());
         check(&example::history());
+        check(&example::sessions());
         check(&example::explain());
         check(&example::prove());
         check(&example::prove_held());
@@ -187,6 +189,7 @@ mod tests {
         file("apply.json", example::apply().to_json_pretty());
         file("rollback.json", example::rollback().to_json_pretty());
         file("verify.json", example::verify().to_json_pretty());
+        file("sessions.json", example::sessions().to_json_pretty());
         file("drift.json", example::drift().to_json_pretty());
         file("history.json", example::history().to_json_pretty());
         file("explain.json", example::explain().to_json_pretty());

@@ -16,6 +16,9 @@ pub struct PlanDocument {
     pub schema: Schema<Self>,
     /// The profile planned for.
     pub profile: String,
+    /// Its sessions that are on, where it has any.
+    #[serde(default)]
+    pub sessions: Vec<String>,
     /// What would be changed, in the order it would be.
     pub changes: Vec<Change>,
     /// What would not be changed, each with its status and reason.
@@ -349,6 +352,9 @@ pub struct Transaction {
     pub at: Option<WallTime>,
     /// The profile, for an apply.
     pub profile: Option<String>,
+    /// The sessions of it that were on.
+    #[serde(default)]
+    pub sessions: Vec<String>,
     /// How it ended; `interrupted` when nothing says so.
     pub result: String,
     /// Values it changed.

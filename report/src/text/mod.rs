@@ -10,6 +10,7 @@ mod explain;
 mod page;
 mod prove;
 mod report;
+mod sessions;
 mod table;
 mod tune;
 
@@ -18,6 +19,7 @@ pub use doctor::doctor;
 pub use explain::{knob, knobs, knobs_markdown};
 pub use prove::prove;
 pub use report::{budgets, live, report, stalls};
+pub use sessions::sessions;
 pub use tune::{apply, drift, history, plan, rollback, verify};
 
 /// How a text is to look.

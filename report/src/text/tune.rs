@@ -13,9 +13,10 @@ use crate::json::tune::{
 pub fn plan(plan: &PlanDocument, style: &Style) -> String {
     let mut page = Page::new(style);
     let reboot = if plan.reboot_required { ", part of it with a reboot" } else { "" };
+    let session = in_session(&plan.sessions);
     let rest = match plan.changes.len() {
-        0 => format!("profile {}, nothing to change", plan.profile),
-        n => format!("profile {}, {} to make{reboot}", plan.profile, counted(n, "change")),
+        0 => format!("profile {}{session}, nothing to change", plan.profile),
+        n => format!("profile {}{session}, {} to make{reboot}", plan.profile, counted(n, "change")),
     };
     page.headline("plan", None, &rest);
     warnings(&mut page, "Contradictions", &plan.contradictions);
@@ -266,12 +267,21 @@ pub fn history(history: &HistoryDocument, style: &Style) -> String {
     for transaction in &history.transactions {
         let at = transaction.at.map_or_else(|| "-".to_owned(), |at| format!("{at:.0}"));
         let profile = transaction.profile.as_deref().unwrap_or("-");
+        let profile = match transaction.sessions.as_slice() {
+            [] => profile.to_owned(),
+            on => format!("{profile} ({})", on.join(", ")),
+        };
         let (changes, result) =
             (transaction.changes.to_string(), with_reason(&transaction.result, remark(transaction)));
-        table.row([&transaction.id, &at, &transaction.verb, profile, &changes, &result]);
+        table.row([&transaction.id, &at, &transaction.verb, &profile, &changes, &result]);
     }
     page.table(&table);
     page.finish()
+}
+
+/// What is said behind the name of a profile.
+fn in_session(sessions: &[String]) -> String {
+    if sessions.is_empty() { String::new() } else { format!(" in session {}", sessions.join(", ")) }
 }
 
 fn remark(transaction: &Transaction) -> Option<&'static str> {
