@@ -21,6 +21,7 @@ use crate::profile::Profile;
 use crate::state::StateDir;
 use crate::surroundings::Surroundings;
 use crate::survey::Survey;
+use crate::trading::Trading;
 use crate::writer::Pulse;
 
 /// The tuning engine of one machine.
@@ -30,6 +31,8 @@ pub struct Engine {
     pub(crate) state_dir: PathBuf,
     pub(crate) journal_bytes_max: u64,
     pub(crate) pulse: Pulse,
+    /// When the host trades, for what a plan is held against.
+    trading: Trading,
 }
 
 /// Which boot of which machine; a captured tree may tell neither.
@@ -62,6 +65,7 @@ impl Engine {
             state_dir: state_dir.to_owned(),
             journal_bytes_max: JOURNAL_BYTES_MAX,
             pulse: Pulse::default(),
+            trading: Trading::NEVER,
         }
     }
 
@@ -69,6 +73,12 @@ impl Engine {
     #[must_use]
     pub fn with_pulse(self, beat: impl Fn() + Send + Sync + 'static) -> Self {
         Self { pulse: Pulse::new(beat), ..self }
+    }
+
+    /// Has [`Engine::examine`] hold a plan against these trading windows.
+    #[must_use]
+    pub fn with_trading(self, trading: Trading) -> Self {
+        Self { trading, ..self }
     }
 
     /// For tests: has the journal rewritten at fewer bytes than [`JOURNAL_BYTES_MAX`].
@@ -90,7 +100,8 @@ impl Engine {
     /// # Errors
     /// As [`Engine::plan`].
     pub fn examine(&self, profile: &Profile) -> Result<Plan, Error> {
-        self.plan_among(profile, &Surroundings::read(&self.root))
+        let surroundings = Surroundings::read(&self.root);
+        self.plan_among(profile, &Surroundings { trading: self.trading.clone(), ..surroundings })
     }
 
     /// What applying `profile` would do here and now, without a look around: for who plans again and again. Writes nothing.

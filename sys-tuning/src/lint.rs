@@ -2,10 +2,11 @@
 //!
 //! Each rule is a pure function of what was read, of the profile, and of what its knobs came to; it answers with the
 //! sentence to tell, or with nothing. None of them stops an apply: what would hurt the machine is a danger (`guard`). Rules
-//! look at paths and arguments, not at ids, where several knobs may reach the same thing. Three files: CPUs that are to be
-//! in two places, values that exclude each other, and others that are at work on the same knobs.
+//! look at paths and arguments, not at ids, where several knobs may reach the same thing. Four files: CPUs that are to be
+//! in two places, values that exclude each other, others that are at work on the same knobs, and hours.
 
 mod cpus;
+mod hours;
 mod pairs;
 mod rivals;
 
@@ -32,7 +33,7 @@ pub(crate) struct Rule {
 
 /// Every rule.
 pub(crate) fn rules() -> impl Iterator<Item = &'static Rule> {
-    [cpus::RULES, pairs::RULES, rivals::RULES].into_iter().flatten()
+    [cpus::RULES, pairs::RULES, rivals::RULES, hours::RULES].into_iter().flatten()
 }
 
 /// Every rule's name and what is wrong where it is broken, for who wants to know what a plan is held against.

@@ -16,6 +16,8 @@ use host::tasks::{self, Occupant, Stat};
 use host::{Error, Root, choice, if_present, modules};
 use units::{CpuSet, Nanos};
 
+use crate::trading::Trading;
+
 pub(crate) const RCU_NORMAL: &str = "/sys/kernel/rcu_normal";
 pub(crate) const RCU_EXPEDITED: &str = "/sys/kernel/rcu_expedited";
 pub(crate) const THP_SHMEM: &str = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
@@ -49,6 +51,8 @@ pub(crate) struct Surroundings {
     pub interrupts: usize,
     /// The caches of level 3.
     pub caches: Vec<Cache>,
+    /// When the host trades, as far as whoever plans says so.
+    pub trading: Trading,
     /// What could not be read, with the reason.
     pub unseen: Vec<String>,
 }

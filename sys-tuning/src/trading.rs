@@ -203,6 +203,11 @@ impl Trading {
         Self { windows: top.sections("trading").into_iter().filter_map(window).collect() }
     }
 
+    /// Every window.
+    pub(crate) fn windows(&self) -> &[Window] {
+        &self.windows
+    }
+
     /// The windows that are open at `at`, with the hours they are open for.
     pub fn open(&self, at: i64) -> impl Iterator<Item = (&Window, Span)> {
         self.windows.iter().filter_map(move |window| Some((window, window.hours.at(at)?)))
@@ -240,7 +245,7 @@ fn window(section: Section<'_>) -> Option<Window> {
 }
 
 impl Window {
-    fn allowed(&self) -> String {
+    pub(crate) fn allowed(&self) -> String {
         let words: Vec<String> = self.allow.iter().map(ToString::to_string).collect();
         if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
     }

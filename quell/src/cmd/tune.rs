@@ -21,7 +21,7 @@ use report::{
 use sys_tuning::boot::Part;
 use sys_tuning::{
     Agreement, Applied, ApplyOptions, Drift, Engine, Error, History, Outcome, Plan, Profile, RollbackOptions,
-    RollbackTo, RolledBack, Status, Trading, Verified, What, script,
+    RollbackTo, RolledBack, Standing, Status, Trading, Verified, What, script,
 };
 use units::Nanos;
 
@@ -85,6 +85,15 @@ fn second(at: WallTime) -> i64 {
     i64::try_from(at.unix_s()).unwrap_or(i64::MAX)
 }
 
+/// The engine for a plan that somebody sees, which is held against the trading windows of the policy, too.
+fn examiner(options: &Tune) -> Result<Engine, Failure> {
+    let trading = Trading::read(&options.policy_file).unwrap_or_else(|mistakes| {
+        output::tell(&format!("quell: {mistakes}; the plan is not held against its trading windows"));
+        Trading::NEVER
+    });
+    Ok(engine(options)?.with_trading(trading))
+}
+
 fn engine(options: &Tune) -> Result<Engine, Failure> {
     if !options.root.is_dir() {
         let root = options.root.display();
@@ -115,7 +124,7 @@ fn rollback_to(to: Option<&str>) -> Result<RollbackTo, Failure> {
 
 /// What works against what, and nothing else of the plan.
 fn contradictions(options: &Tune, profile: &str, at: Option<WallTime>) -> Result<Exit, Failure> {
-    let plan = engine(options)?.examine(&profile_at(profile, at)?)?;
+    let plan = examiner(options)?.examine(&profile_at(profile, at)?)?;
     let lines: Vec<String> =
         plan.contradictions.iter().map(|found| format!("{}: {}", found.rule, found.reason)).collect();
     if lines.is_empty() {
@@ -127,7 +136,7 @@ fn contradictions(options: &Tune, profile: &str, at: Option<WallTime>) -> Result
 }
 
 fn plan(options: &Tune, profile: &str, script: bool, at: Option<WallTime>) -> Result<Exit, Failure> {
-    let engine = engine(options)?;
+    let engine = examiner(options)?;
     let mut plan = engine.examine(&profile_at(profile, at)?)?;
     engine.name_rivals(&mut plan);
     if script {
@@ -255,6 +264,14 @@ fn drift(options: &Tune) -> Result<Exit, Failure> {
     engine.name_writers(&mut drift);
     let document = drift_document(&drift);
     show(options, || document.to_json(), || text::drift(&document, &output::style()))?;
+    if let Ok(Standing::Profile(held)) = engine.standing() {
+        let on = held.profile.at(second(wall_time_now())).sessions_on().to_vec();
+        if on != held.sessions {
+            output::tell(
+                "quell: another session of the profile is on than the host was brought to: `quell tune sessions`",
+            );
+        }
+    }
     if let Some(id) = drift.interrupted {
         output::tell(&format!(
             "quell: transaction {id} has not ended: it is under way, or was interrupted, and then \

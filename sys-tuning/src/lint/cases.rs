@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use config::{Document, Mistakes, Section};
 use host::boot::Cmdline;
 use host::cpus::Cpus;
 use host::interfaces::Interface;
@@ -15,6 +16,7 @@ use crate::boot::BootFacts;
 use crate::facts::DeviceNode;
 use crate::surroundings::{BUSY_POLL, RCU_EXPEDITED, RCU_NORMAL, RT_RUNTIME, THP, THP_SHMEM};
 use crate::survey::draft;
+use crate::trading::Trading;
 
 /// A machine and what is wanted of it.
 #[derive(Default)]
@@ -36,6 +38,8 @@ struct Case {
     siblings: &'static [&'static str],
     nic_node: Option<u16>,
     fair_served: &'static str,
+    /// The trading windows of the policy.
+    trading: &'static str,
 }
 
 impl Case {
@@ -69,6 +73,7 @@ impl Case {
             cmdline: Some(Cmdline::parse(self.cmdline)),
             realtime: self.spinner.map(spinner).into_iter().collect(),
             now: self.now.iter().map(|(path, value)| (*path, (*value).to_owned())).collect(),
+            trading: trading(self.trading),
             ..Surroundings::default()
         };
         surroundings.programs.processes =
@@ -94,6 +99,13 @@ impl Case {
         let found = contradictions(&view).into_iter().filter(|found| found.rule == rule);
         found.map(|found| found.reason).collect()
     }
+}
+
+fn trading(text: &str) -> Trading {
+    let document = Document::parse("policy", text).unwrap();
+    let mistakes = Mistakes::default();
+    let trading = Trading::parse(&Section::top(std::slice::from_ref(&document), &mistakes));
+    mistakes.into_result(trading).unwrap()
 }
 
 fn line((path, value): (&str, &str)) -> Line {
@@ -587,10 +599,55 @@ fn on_rivals() -> Vec<Row> {
     ]
 }
 
+/// A night that ends at 07:30, whose way back is at 07:15, and a market that opens at half past seven and closes at ten.
+const NIGHT: &str = "[knobs]\n'mem.swap' = { swappiness = 10 }\n'mem.thp' = { enabled = 'never' }\n[session.night]\n\
+                     days = ['mon', 'tue']\nfrom = '22:30'\nto = '07:30'\nzone = 'Europe/Berlin'\n[session.night.knobs]\n\
+                     'mem.swap' = { swappiness = 60 }\n'mem.thp' = { enabled = 'always' }\n";
+
+fn on_hours() -> Vec<Row> {
+    let within = |trading| Case { trading, ..Case { profile: NIGHT, ..Case::default() } };
+    vec![
+        (
+            "session-edge-in-window",
+            within(
+                "[[trading]]\nname = 'early'\ndays = ['tue']\nfrom = '06:00'\nto = '07:16'\nzone = 'Europe/Berlin'\n\
+                 allow = ['harmless']\n",
+            ),
+            "session night switches mem.thp (stall) at 2026-01-06 07:15 Europe/Berlin, when trading window early is open and \
+             allows harmless: the switch waits for its end",
+        ),
+        (
+            "session-edge-in-window", // 22:30 in Berlin is 16:30 in New York, and 17:30 while only New York has summer time
+            within(
+                "[[trading]]\nname = 'york'\ndays = ['mon']\nfrom = '16:31'\nto = '17:45'\nzone = 'America/New_York'\n\
+                 allow = ['stall']\n",
+            ),
+            "session night switches mem.swap (harmless) at 2026-03-09 22:30 Europe/Berlin, when trading window york is open \
+             and allows stall: the switch waits for its end",
+        ),
+        (
+            "session-edge-in-window", // it opens at the end of the hours: this is what the lead is for
+            within(
+                "[[trading]]\nname = 'xetra'\ndays = ['tue']\nfrom = '07:16'\nto = '22:00'\nzone = 'Europe/Berlin'\n",
+            ),
+            "",
+        ),
+        (
+            "session-edge-in-window",
+            within(
+                "[[trading]]\nname = 'all'\ndays = ['mon', 'tue', 'wed']\nfrom = '00:00'\nto = '00:00'\n\
+                 zone = 'Europe/Berlin'\nallow = ['harmless', 'stall']\n",
+            ),
+            "",
+        ),
+    ]
+}
+
 #[test]
 fn each_rule_fires_where_it_is_broken_and_is_silent_where_it_is_kept() {
     let (mut fired, mut silent) = (BTreeSet::new(), BTreeSet::new());
-    for (rule, case, expected) in on_cpus().into_iter().chain(on_pairs()).chain(on_rivals()) {
+    for (rule, case, expected) in on_cpus().into_iter().chain(on_pairs()).chain(on_rivals()).chain(on_hours())
+    {
         let told = case.told(rule).join("; ");
         assert_eq!(told, expected, "{rule}: {} {:?}", case.profile, case.wishes);
         if expected.is_empty() {
