@@ -132,6 +132,43 @@ fn an_atomic_apply_is_killed_at_every_call() {
 }
 
 #[test]
+fn a_switch_of_sessions_is_killed_at_every_call() {
+    check(&["apply-day"], "switch", 19);
+}
+
+#[test]
+fn after_a_kill_the_session_that_is_on_is_brought_about() {
+    let points = count(&["apply-day"], "switch");
+    let night = |machine: &Machine| {
+        let value = machine.get("/proc/sys/vm/swappiness");
+        let Ok(Standing::Profile(held)) = machine.engine().standing() else { panic!("nothing stands") };
+        (value, held.sessions)
+    };
+    let mut runs = 0;
+    for point in (1..=points).step_by(usize::try_from(stride(41)).unwrap()) {
+        let (machine, profile, original) = prepared(&["apply-day"]);
+        let (root, state) = (machine.root(), machine.state());
+        let before = machine.snapshot();
+        killer::run(&mut process::command(&root, &state, "switch", &profile), point);
+        // As above: a plain file that was killed while it was empty is nobody's to write.
+        let now = machine.snapshot();
+        let torn = before.iter().any(|(path, bytes)| !bytes.is_empty() && now[path].is_empty());
+        let switched = process::run(&root, &state, "switch", &profile);
+        let drift = machine.engine().drift().unwrap();
+        let settled = drift.drifted.is_empty() && drift.interrupted.is_none();
+        let is_night = night(&machine) == ("60\n".to_owned(), vec!["night".to_owned()]);
+        let back = process::run(&root, &state, "rollback", &profile);
+        let is_done = if torn { switched == 7 } else { switched == 0 && settled && is_night };
+        assert!(
+            is_done && back == 0 && machine.snapshot() == original,
+            "point {point}: {switched}, {back}, {drift:#?}"
+        );
+        runs += 1;
+    }
+    println!("switch killed, switched again, rolled back: {runs} runs, 0 wrong");
+}
+
+#[test]
 fn one_step_back_is_killed_at_every_call() {
     check(&["apply-first", "apply"], "rollback-last", 19);
 }

@@ -100,6 +100,8 @@ fn act(engine: &Engine, verb: &str, profile: &str) -> Result<i32, Error> {
             let plan = engine.plan(&Profile::parse("first", FIRST)?)?;
             engine.apply(&plan, &ApplyOptions::default()).map(|_| 0)
         }
+        "apply-day" => sessions(engine, profile, DAY, ApplyOptions::PLAIN),
+        "switch" => sessions(engine, profile, NIGHT, ApplyOptions { is_hold: true, ..ApplyOptions::PLAIN }),
         "apply-mutant" => {
             write_before_the_journal(engine, &Profile::load(profile)?)?;
             apply(engine, profile, false)
@@ -115,6 +117,24 @@ fn act(engine: &Engine, verb: &str, profile: &str) -> Result<i32, Error> {
 fn apply(engine: &Engine, profile: &str, atomic: bool) -> Result<i32, Error> {
     let plan = engine.plan(&Profile::load(profile)?)?;
     let applied = engine.apply(&plan, &ApplyOptions { atomic, ..ApplyOptions::PLAIN })?;
+    Ok(if applied.result == Outcome::Done { 0 } else { 7 })
+}
+
+/// Noon of a Monday and midnight after it.
+const DAY: i64 = 1_796_040_000;
+const NIGHT: i64 = DAY + 12 * 3600;
+
+/// Brings the machine to what the profile is at `at`, with a night in which most forms of cells are something else.
+fn sessions(engine: &Engine, profile: &str, at: i64, options: ApplyOptions) -> Result<i32, Error> {
+    let night = "[session.night]\ndays = ['mon']\nfrom = '22:00'\nto = '06:00'\nzone = 'UTC'\n[session.night.knobs]\n\
+                 'mem.swap' = { swappiness = 60 }\n'mem.thp' = { enabled = 'always' }\n'irq.aff' = { cpus = 'all' }\n\
+                 'cpu.qos' = { latency_us = 'any' }\n'mem.huge' = { \"2M\" = { node0 = 0 } }\n";
+    let text = Profile::load(profile)?.to_toml();
+    let profile = Profile::parse(profile, &format!("{text}{night}"))?.at(at);
+    assert_eq!(profile.sessions_on().is_empty(), at == DAY);
+    let plan = engine.plan(&profile)?;
+    let plan = if options.is_hold { plan.of_sessions(&profile) } else { plan };
+    let applied = engine.apply(&plan, &options)?;
     Ok(if applied.result == Outcome::Done { 0 } else { 7 })
 }
 
