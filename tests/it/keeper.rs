@@ -4,6 +4,7 @@
 mod calls;
 mod hold;
 mod orders;
+mod sessions;
 mod strangers;
 mod trading;
 

@@ -295,6 +295,52 @@ fn somebody_elses_reserve_survives_the_kernels_recomputation() {
     assert!(!read(enabled).contains("[never]"));
 }
 
+#[test]
+fn sessions_come_and_go_and_the_first_originals_come_back_from_within_one() {
+    let Some(bench) = Bench::new("sessions_come_and_go") else { return };
+    let profile = profile(
+        "[knobs]
+        'mem.swap' = { swappiness = 61 }
+        'mem.thp' = { enabled = 'never' }
+        'iso.vmstat' = { stat_interval = 2 }
+        [session.night]
+        days = ['mon', 'tue']
+        from = '22:00'
+        to = '06:00'
+        zone = 'UTC'
+        [session.night.knobs]
+        'mem.swap' = { swappiness = 59 }
+        'mem.thp' = { enabled = 'madvise' }",
+    );
+    let noon = 1_796_040_000; // of a Monday
+    for (hours, on, swappiness) in
+        [(0, false, "61"), (12, true, "59"), (17, true, "59"), (18, false, "61"), (36, true, "59")]
+    {
+        let engine = bench.engine();
+        let now = profile.at(noon + hours * 3600);
+        assert_eq!(now.sessions_on().len(), usize::from(on));
+        let plan = engine.plan(&now).unwrap();
+        let applied = match hours {
+            0 => engine.apply(&plan, &NOW),
+            _ => engine.apply(&plan.of_sessions(&now), &ApplyOptions { is_hold: true, ..NOW }),
+        };
+        let applied = applied.unwrap();
+        assert_eq!(applied.result, Outcome::Done, "{applied:#?}");
+        assert_eq!(
+            applied.id.is_some(),
+            hours != 17,
+            "one transaction an edge, and none between: {applied:#?}"
+        );
+        assert_eq!(read("/proc/sys/vm/swappiness"), swappiness);
+        let verified = engine.verify(&now).unwrap();
+        assert_eq!(verified.agreement(), Agreement::Yes, "{verified:#?}");
+        assert!(engine.drift().unwrap().drifted.is_empty());
+    }
+    let rolled_back = bench.back();
+    assert_eq!(rolled_back.result, Outcome::Done, "{rolled_back:#?}");
+    bench.assert_as_before();
+}
+
 /// Whatever of the table this kernel has, with another value each; what it has not says so and is no failure.
 #[test]
 fn rows_of_the_table_there_and_back() {
