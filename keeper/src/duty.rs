@@ -327,10 +327,14 @@ impl Duty {
     }
 
     fn try_switch(&mut self, now: Moment) -> Result<Switched, Error> {
+        let before = self.held.wish.clone();
         match self.learn() {
             Ok(()) => {}
             Err(TakeUp::Profile(why)) => return Ok(Switched::Waits(why)),
-            Err(TakeUp::Engine(error)) => return Err(error),
+            Err(TakeUp::Engine(error)) => {
+                self.held.wish = before; // it is tried again, and the watch goes on meanwhile
+                return Err(error);
+            }
         }
         let Some(wish) = self.held.wish.clone().filter(|wish| wish.is_taken_up) else {
             return Ok(Switched::Waits("the profile is not taken up yet".to_owned()));

@@ -176,13 +176,14 @@ fn until(turn: &Turn, now: Moment) -> Option<Nanos> {
 mod tests {
     use super::*;
 
+    #[track_caller]
+    fn check(latch: &mut Latch, wall: i64, expected: i64) {
+        assert_eq!(latch.second(wall), expected);
+    }
+
     #[test]
     fn a_small_step_back_of_the_clock_takes_no_edge_back() {
         let mut latch = Latch::default();
-        #[track_caller]
-        fn check(latch: &mut Latch, wall: i64, expected: i64) {
-            assert_eq!(latch.second(wall), expected);
-        }
         check(&mut latch, 1000, 1000);
         check(&mut latch, 999, 1000);
         check(&mut latch, 941, 1000); // however often

@@ -266,7 +266,7 @@ fn drift(options: &Tune) -> Result<Exit, Failure> {
     show(options, || document.to_json(), || text::drift(&document, &output::style()))?;
     if let Ok(Standing::Profile(held)) = engine.standing() {
         let on = held.profile.at(second(wall_time_now())).sessions_on().to_vec();
-        if on != held.sessions {
+        if held.is_this_boot && on != held.sessions {
             output::tell(
                 "quell: another session of the profile is on than the host was brought to: `quell tune sessions`",
             );

@@ -15,8 +15,10 @@ pub fn run(options: &Tune, which: Option<&str>, at: Option<WallTime>) -> Result<
     let (profile, brought_to) = match which {
         Some(which) => (Some(Profile::load(which)?), None),
         None => match engine(options)?.standing()? {
-            // What stood at another time nobody knows.
-            Standing::Profile(held) => (Some(held.profile), Some(held.sessions).filter(|_| is_now)),
+            // What stood at another time nobody knows, and a boot takes it away.
+            Standing::Profile(held) => {
+                (Some(held.profile), Some(held.sessions).filter(|_| is_now && held.is_this_boot))
+            }
             Standing::Released | Standing::NeverAsked => (None, None),
         },
     };
