@@ -361,7 +361,8 @@ fn an_edge_changes_what_sessions_are_about_and_nothing_else() {
 
 #[test]
 fn what_a_trading_window_forbids_waits_for_its_end() {
-    let window = "[[trading]]\nname = 'late'\ndays = ['mon']\nfrom = '22:00'\nto = '23:00'\nzone = 'Europe/Berlin'\nallow = []\n";
+    let window = "[[trading]]\nname = 'late'\ndays = ['mon']\nfrom = '22:00'\nto = '23:00'\n\
+                  zone = 'Europe/Berlin'\nallow = []\n";
     let mut kept = Kept::new(window, PROFILE, "2026-11-30T12:00:00Z");
     kept.until("2026-11-30T21:30:00Z");
     kept.check("10 []");

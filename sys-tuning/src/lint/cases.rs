@@ -613,8 +613,8 @@ fn on_hours() -> Vec<Row> {
                 "[[trading]]\nname = 'early'\ndays = ['tue']\nfrom = '06:00'\nto = '07:16'\nzone = 'Europe/Berlin'\n\
                  allow = ['harmless']\n",
             ),
-            "session night switches mem.thp (stall) at 2026-01-06 07:15 Europe/Berlin, when trading window early is open and \
-             allows harmless: the switch waits for its end",
+            "session night switches mem.thp (stall) at 2026-01-06 07:15 Europe/Berlin, when trading window early is open \
+             and allows harmless: the switch waits for its end",
         ),
         (
             "session-edge-in-window", // 22:30 in Berlin is 16:30 in New York, and 17:30 while only New York has summer time

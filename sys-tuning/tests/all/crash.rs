@@ -177,6 +177,7 @@ fn one_step_back_is_killed_at_every_call() {
 fn the_rewriting_of_the_journal_is_killed_at_every_call() {
     check(&["apply-first", "apply", "rollback-last"], "folding-apply", 13);
     check(&["apply-first", "apply"], "folding-rollback", 13);
+    check(&["apply-first", "apply-day"], "folding-switch", 13);
 }
 
 #[test]

@@ -11,8 +11,8 @@ const FILE: &str = "/proc/sys/vm/swappiness";
 /// A session that is on whenever the test runs, and one of a night.
 const KNOBS: &str = "'mem.swap' = { swappiness = 10 }\n\
                        'iso.hung' = { timeout_secs = 600 }\n'iso.vmstat' = { stat_interval = 60 }\n[session.always]\n\
-                       days = ['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun']\nfrom = '00:00'\nto = '00:00'\nzone = 'UTC'\n\
-                       lead = '0'\n[session.always.knobs]\n'mem.swap' = { swappiness = 40 }\n[session.night]\n\
+                       days = ['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun']\nfrom = '00:00'\nto = '00:00'\n\
+                       zone = 'UTC'\nlead = '0'\n[session.always.knobs]\n'mem.swap' = { swappiness = 40 }\n[session.night]\n\
                        days = ['mon']\nfrom = '22:30'\nto = '07:30'\nzone = 'Europe/Berlin'\n[session.night.knobs]\n\
                        'iso.hung' = { timeout_secs = 0 }\n";
 
