@@ -333,7 +333,7 @@ fn sessions_come_and_go_and_the_first_originals_come_back_from_within_one() {
         );
         assert_eq!(read("/proc/sys/vm/swappiness"), swappiness);
         let verified = engine.verify(&now).unwrap();
-        assert_eq!(verified.agreement(), Agreement::Yes, "{verified:#?}");
+        assert!(verified.knobs.iter().all(|row| !row.status.is_trouble()), "{verified:#?}");
         assert!(engine.drift().unwrap().drifted.is_empty());
     }
     let rolled_back = bench.back();

@@ -1,7 +1,7 @@
 //! `quell tune sessions`: when a profile is something else, and whether the host is where it should be.
 
 use report::{Exit, Session, SessionOverride, SessionsDocument, WallTime, text, wall_time_now};
-use sys_tuning::{Profile, Standing, Turn};
+use sys_tuning::{Profile, Standing, StandingProfile, Turn};
 
 use super::{engine, show};
 use crate::cli::Tune;
@@ -17,7 +17,8 @@ pub fn run(options: &Tune, which: Option<&str>, at: Option<WallTime>) -> Result<
         None => match engine(options)?.standing()? {
             // What stood at another time nobody knows, and a boot takes it away.
             Standing::Profile(held) => {
-                (Some(held.profile), Some(held.sessions).filter(|_| is_now && held.is_this_boot))
+                let StandingProfile { profile, sessions, is_this_boot, .. } = *held;
+                (Some(profile), Some(sessions).filter(|_| is_now && is_this_boot))
             }
             Standing::Released | Standing::NeverAsked => (None, None),
         },
