@@ -9,8 +9,9 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -23,24 +24,21 @@ const PAGE: usize = 4096;
 /// Attributes kept open at most, however many the process may have.
 const FILES_MAX: usize = 8192;
 
-/// One open attribute. Its position is moved by whoever reads: one at a time, and calls that the keeper makes anyway.
-pub(crate) type Attribute = Mutex<File>;
-
 /// Open attributes by path.
 #[derive(Default)]
 pub(crate) struct Kept {
-    files: Mutex<HashMap<Box<str>, Arc<Attribute>>>,
+    files: Mutex<HashMap<Box<str>, Arc<File>>>,
     capacity: OnceLock<usize>,
 }
 
 impl Kept {
-    pub fn find(&self, path: &str) -> Option<Arc<Attribute>> {
+    pub fn find(&self, path: &str) -> Option<Arc<File>> {
         self.files().get(path).cloned()
     }
 
     /// Keeps `file`, as long as half of the descriptors that the process may have are left to everything else.
-    pub fn keep(&self, path: &str, file: OwnedFd) -> Arc<Attribute> {
-        let file = Arc::new(Attribute::new(File::from(file)));
+    pub fn keep(&self, path: &str, file: OwnedFd) -> Arc<File> {
+        let file = Arc::new(File::from(file));
         let capacity = *self.capacity.get_or_init(capacity);
         let mut files = self.files();
         if files.len() < capacity && !path.contains("/net/") {
@@ -58,7 +56,7 @@ impl Kept {
     }
 
     /// Held for a look-up, never while reading: a read may block in the kernel.
-    fn files(&self) -> MutexGuard<'_, HashMap<Box<str>, Arc<Attribute>>> {
+    fn files(&self) -> MutexGuard<'_, HashMap<Box<str>, Arc<File>>> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -79,25 +77,19 @@ fn capacity() -> usize {
 }
 
 /// Whether a plain file lost its name: another one was put in its place. The kernel's own files are never replaced.
-pub(crate) fn is_replaced(file: &Attribute) -> bool {
-    fstat(&*lock(file)).is_ok_and(|stat| stat.st_nlink == 0)
+pub(crate) fn is_replaced(file: &File) -> bool {
+    fstat(file).is_ok_and(|stat| stat.st_nlink == 0)
 }
 
 /// Whether its mode lets anybody write it.
-pub(crate) fn is_writable(file: &Attribute) -> io::Result<bool> {
-    Ok(fstat(&*lock(file))?.st_mode & 0o222 != 0)
+pub(crate) fn is_writable(file: &File) -> io::Result<bool> {
+    Ok(fstat(file)?.st_mode & 0o222 != 0)
 }
 
-fn lock(file: &Attribute) -> MutexGuard<'_, File> {
-    file.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The whole attribute, from its beginning: one read(2) for what is shorter than a page.
-pub(crate) fn read(file: &Attribute) -> io::Result<Vec<u8>> {
-    let mut file = lock(file);
+/// The whole attribute, from its beginning: one pread(2) for what is shorter than a page.
+pub(crate) fn read(file: &File) -> io::Result<Vec<u8>> {
     let mut page = [0; PAGE];
-    file.rewind()?;
-    let first = file.read(&mut page)?;
+    let first = file.read_at(&mut page, 0)?;
     let mut bytes = page[..first].to_vec();
     let mut last = first;
     // A page full may be a part.
@@ -105,7 +97,7 @@ pub(crate) fn read(file: &Attribute) -> io::Result<Vec<u8>> {
         if bytes.len() > KERNEL_FILE_BYTES_MAX {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 8 MiB"));
         }
-        last = file.read(&mut page)?;
+        last = file.read_at(&mut page, bytes.len() as u64)?;
         bytes.extend_from_slice(&page[..last]);
     }
     Ok(bytes)

@@ -20,7 +20,7 @@ use nix::sys::stat::Mode;
 
 use crate::Error;
 use crate::error::Malformed;
-use crate::kept::{self, Attribute, Kept};
+use crate::kept::{self, Kept};
 use units::limits::KERNEL_FILE_BYTES_MAX;
 
 /// The directories that hold kernel files, the one (`etc`) with the machine's identity, the one of the boot loader, and
@@ -127,7 +127,7 @@ impl Root {
         self.kept.forget_all();
     }
 
-    fn with_attribute<T>(&self, path: &str, look: impl Fn(&Attribute) -> io::Result<T>) -> Result<T, Error> {
+    fn with_attribute<T>(&self, path: &str, look: impl Fn(&File) -> io::Result<T>) -> Result<T, Error> {
         if let Some(file) = self.kept.find(path) {
             // What fails on a kept descriptor may be another thing by now.
             match look(&file) {
