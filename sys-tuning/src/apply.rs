@@ -3,13 +3,14 @@
 use units::Nanos;
 
 use crate::Error;
+use crate::book::Book;
 use crate::boot::Part;
 use crate::cell::{ABSENT, Reading};
 use crate::draft::Skipped;
-use crate::engine::{Book, Engine, Locked};
+use crate::engine::{Engine, Locked};
 use crate::journal::{self, Journal};
 use crate::plan::{Change, Plan, Planned};
-use crate::record::{Asked, Asker, Begin, Entry, Hold, Outcome, Record, Target, Wanted, What};
+use crate::record::{Asked, Asker, Begin, Entry, Hold, Outcome, Record, Shared, Target, Wanted, What};
 use crate::registry::When;
 use crate::status::Status;
 use crate::transaction::{ENDED, Item, Verdict, end, outcome, record_at_any_price};
@@ -190,6 +191,7 @@ impl Engine {
         let identity = &locked.book.identity;
         let machine = identity.machine.as_deref();
         let mut journal = Journal::new(&locked.dir, &locked.book.contents, machine, self.journal_bytes_max)?;
+        let begin = Shared::from(begin);
         let record = Record::Begin(begin.clone());
         if journal.is_full_with(&record) {
             journal

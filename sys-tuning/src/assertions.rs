@@ -144,6 +144,11 @@ pub(crate) fn broken(list: &[Assertion], machine: &Machine, facts: &Facts, roles
     list.iter().filter_map(told).collect()
 }
 
+/// Whether one of them is about the cores of every CPU.
+pub(crate) fn ask_for_cores(list: &[Assertion]) -> bool {
+    list.iter().any(|assertion| assertion.what == What::SmtOff)
+}
+
 /// Why it does not hold.
 fn objection(what: What, machine: &Machine, facts: &Facts, roles: &Roles) -> Option<String> {
     let (isolated, housekeeping) = (&roles.isolated, &roles.housekeeping);

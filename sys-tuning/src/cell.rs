@@ -445,8 +445,11 @@ impl Cell {
 
     /// Of what stands there, what is comparable with `to`: of all that a driver holds, what is to be changed.
     pub fn told(&self, now: &str, to: &str) -> String {
-        match (&self.form, now.parse::<Settings>(), to.parse::<Settings>()) {
-            (Form::Link { .. }, Ok(now), Ok(to)) => now.named_in(&to).to_string(),
+        if !matches!(self.form, Form::Link { .. }) {
+            return now.to_owned();
+        }
+        match (now.parse::<Settings>(), to.parse::<Settings>()) {
+            (Ok(now), Ok(to)) => now.named_in(&to).to_string(),
             _ => now.to_owned(),
         }
     }

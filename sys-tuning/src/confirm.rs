@@ -7,7 +7,8 @@
 use units::Nanos;
 
 use crate::Error;
-use crate::engine::{Book, Engine};
+use crate::book::Book;
+use crate::engine::Engine;
 use crate::journal::Journal;
 use crate::record::{Asked, Confirm, Record};
 use crate::rollback::RolledBack;

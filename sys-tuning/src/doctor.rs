@@ -90,8 +90,10 @@ impl Seen {
         let number = |path: &str| root.read(path).ok()?.trim().parse().ok();
         let release = root.read("/proc/sys/kernel/osrelease").ok().map(|text| text.trim().to_owned());
         let config = release.as_deref().map(|release| KernelConfig::read(root, release));
+        let mut facts = Facts::read(root, registry::all().iter().copied());
+        facts.read_siblings(root, &facts.online());
         Self {
-            facts: Facts::read(root, registry::all().iter().copied()),
+            facts,
             surroundings: Surroundings::read(root),
             rights: Rights::own(root).ok(),
             lockdown: lockdown(root).ok().flatten(),

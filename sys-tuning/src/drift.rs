@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::Error;
+use crate::book::Book;
 use crate::boot;
 use crate::cell::{ABSENT, Form, Reading};
-use crate::engine::{Book, Engine};
+use crate::engine::Engine;
 use crate::facts::Facts;
 use crate::record::Target;
 use crate::registry;

@@ -12,8 +12,9 @@ use units::CpuSet;
 use units::limits::JOURNAL_BYTES_MAX;
 
 use crate::Error;
+use crate::book::{Book, Identity, Shelf};
 use crate::boot::{self, Confirm, Judged, Settled, Standing};
-use crate::journal::{self, Contents};
+use crate::journal;
 use crate::ledger::Ledger;
 use crate::lock::Lock;
 use crate::plan::Plan;
@@ -33,20 +34,7 @@ pub struct Engine {
     pub(crate) pulse: Pulse,
     /// When the host trades, for what a plan is held against.
     trading: Trading,
-}
-
-/// Which boot of which machine; a captured tree may tell neither.
-#[derive(Debug, Clone)]
-pub(crate) struct Identity {
-    pub boot: String,
-    pub machine: Option<String>,
-}
-
-/// The journal as it was read.
-pub(crate) struct Book {
-    pub identity: Identity,
-    pub contents: Contents,
-    pub ledger: Ledger,
+    shelf: Shelf,
 }
 
 /// The state directory, locked, with its journal.
@@ -66,6 +54,7 @@ impl Engine {
             journal_bytes_max: JOURNAL_BYTES_MAX,
             pulse: Pulse::default(),
             trading: Trading::NEVER,
+            shelf: Shelf::default(),
         }
     }
 
@@ -115,8 +104,9 @@ impl Engine {
 
     fn plan_among(&self, profile: &Profile, surroundings: &Surroundings) -> Result<Plan, Error> {
         let survey = Survey::take(&self.root, profile)?;
-        let ledger = self.book().map(|book| book.ledger).unwrap_or_default();
-        Ok(Plan::of(profile, survey, &ledger, surroundings))
+        let (book, unknown) = (self.book(), Ledger::default());
+        let ledger = book.as_ref().map_or(&unknown, |book| &book.ledger);
+        Ok(Plan::of(profile, survey, ledger, surroundings))
     }
 
     /// What stands on the boot line, and how it stands with its trial; `None` where quell has none on this machine.
@@ -177,15 +167,9 @@ impl Engine {
     }
 
     /// The journal without the lock; a journal that does not exist is empty.
-    pub(crate) fn book(&self) -> Result<Book, Error> {
+    pub(crate) fn book(&self) -> Result<Arc<Book>, Error> {
         let identity = self.identity()?;
-        let dir = StateDir::open(&self.state_dir)?;
-        let contents = match &dir {
-            Some(dir) => journal::load(dir, identity.machine.as_deref())?,
-            None => journal::decode(&[]),
-        };
-        let ledger = Ledger::of(&contents.records, &identity.boot);
-        Ok(Book { identity, contents, ledger })
+        self.shelf.book(StateDir::open(&self.state_dir)?.as_ref(), identity)
     }
 
     /// The journal's damage as the error it is to everything that relies on it.
@@ -197,10 +181,8 @@ impl Engine {
     pub(crate) fn locked(&self) -> Result<Locked, Error> {
         let dir = StateDir::create(&self.state_dir)?;
         let lock = Arc::new(Lock::take(&dir)?);
-        let identity = self.identity()?;
-        let contents = journal::load(&dir, identity.machine.as_deref())?;
-        let ledger = Ledger::of(&contents.records, &identity.boot);
-        Ok(Locked { dir, lock, book: Book { identity, contents, ledger } })
+        let book = Book::read(Some(&dir), self.identity()?)?;
+        Ok(Locked { dir, lock, book })
     }
 
     /// Whether there is anything to lock.

@@ -35,7 +35,7 @@ pub(crate) use power::{IdleFacts, KernelFacts, PowerFacts};
 pub(crate) struct Facts {
     pub is_fixture: bool,
     pub cpus: Option<Cpus>,
-    /// The sets of hardware threads that share a core, each with more than one.
+    /// The sets of hardware threads that share a core, each with more than one: of the CPUs that were asked for.
     pub sibling_groups: Vec<CpuSet>,
     pub irqs: Vec<Line>,
     pub irqs_by_name: OnceCell<HashMap<String, usize>>,
@@ -112,7 +112,6 @@ impl Facts {
         let hierarchies = problems.note(Topic::Cgroups, if_present(cgroups::hierarchies(root)));
         let mut facts = Self {
             is_fixture: !root.is_live(),
-            sibling_groups: problems.note(Topic::Cpus, siblings(root, cpus.as_ref())),
             partitioned: problems.note(Topic::Cgroups, partitioned(root, hierarchies.as_ref())),
             hierarchies: hierarchies.unwrap_or_default(),
             rt_period_us: rt_period_us(root),
@@ -185,6 +184,15 @@ impl Facts {
         }
     }
 
+    /// Reads the cores of `cpus`: not with the rest, because it is one file a CPU, and for most profiles the isolated ones
+    /// are enough.
+    pub fn read_siblings(&mut self, root: &Root, cpus: &CpuSet) {
+        match siblings(root, cpus) {
+            Ok(groups) => self.sibling_groups = groups,
+            Err(error) => self.problems.push((Topic::Cpus, error.to_string())),
+        }
+    }
+
     /// Why a knob cannot be planned: something it needs to know could not be read or understood.
     pub fn problem(&self, knob: &Knob) -> Option<&str> {
         let concerns = |(topic, _): &&(Topic, String)| knob.reads(*topic);
@@ -235,15 +243,20 @@ impl Facts {
     }
 }
 
-fn siblings(root: &Root, cpus: Option<&Cpus>) -> Result<Vec<CpuSet>, Error> {
-    let mut groups = Vec::new();
-    for cpu in cpus.into_iter().flat_map(|cpus| cpus.online.iter()) {
+/// The groups of more than one, by their first CPU. What one thread of a core tells holds for the others.
+fn siblings(root: &Root, cpus: &CpuSet) -> Result<Vec<CpuSet>, Error> {
+    let (mut groups, mut told) = (Vec::new(), CpuSet::empty());
+    for cpu in cpus.iter() {
+        if told.contains(cpu) {
+            continue;
+        }
         let group = cpus::siblings(root, cpu)?.unwrap_or_else(CpuSet::empty);
-        // Each group once: with its first CPU.
-        if group.count() > 1 && group.first() == Some(cpu) {
+        if group.count() > 1 {
+            told = told.union(&group);
             groups.push(group);
         }
     }
+    groups.sort_by_key(CpuSet::first);
     Ok(groups)
 }
 

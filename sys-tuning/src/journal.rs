@@ -173,20 +173,25 @@ fn encode(record: &Record, previous: u32, bytes: &mut Vec<u8>) -> u32 {
     check
 }
 
-/// Reads the journal in `dir`; one that is not there is empty.
+/// Opens the journal in `dir` for reading; `None` when there is none.
+///
+/// # Errors
+/// [`Error::Permission`], [`Error::State`], [`Error::Integrity`] for a file that others could have changed.
+pub(crate) fn open(dir: &StateDir) -> Result<Option<File>, Error> {
+    dir.file(NAME, OFlag::O_RDONLY, "read it")
+}
+
+/// Reads the journal `file` of `dir`.
 ///
 /// # Errors
 /// [`Error::Permission`], [`Error::State`]; [`Error::Integrity`] when another machine or a later version wrote it. Damage
 /// is in the contents, for the caller to weigh.
-pub(crate) fn load(dir: &StateDir, machine: Option<&str>) -> Result<Contents, Error> {
+pub(crate) fn load(dir: &StateDir, file: File, machine: Option<&str>) -> Result<Contents, Error> {
     let mut bytes = Vec::new();
-    let doing = "read it";
-    if let Some(file) = dir.file(NAME, OFlag::O_RDONLY, doing)? {
-        // Through `take`: a bare file asks the kernel for its size and its position first, two calls more in a filter.
-        file.take(u64::MAX)
-            .read_to_end(&mut bytes)
-            .map_err(|cause| Error::state(dir.display(NAME), doing, cause))?;
-    }
+    // Through `take`: a bare file asks the kernel for its size and its position first, two calls more in a filter.
+    file.take(u64::MAX)
+        .read_to_end(&mut bytes)
+        .map_err(|cause| Error::state(dir.display(NAME), "read it", cause))?;
     let refuse = |problem: String, remedy| Error::Integrity { path: dir.display(NAME), problem, remedy };
     if let Some(version) = later_version(&bytes) {
         let problem = format!("written by a later quell (format {version}; this one reads {VERSION})");
@@ -377,7 +382,7 @@ mod tests {
             raw: vec!["60\n".into()],
             to: Some("10".into()),
         };
-        Record::Begin(Begin {
+        let begin = Begin {
             id,
             boot: boot.into(),
             what: What::Apply,
@@ -391,7 +396,8 @@ mod tests {
             extends: None,
             sessions: vec![],
             releases: false,
-        })
+        };
+        Record::Begin(begin.into())
     }
 
     fn end(id: u64, boot: &str) -> Record {
@@ -401,7 +407,8 @@ mod tests {
             reason: "a reason with blanks".into(),
             refused_for_good: false,
         };
-        Record::End(End { id, boot: boot.into(), outcome: Outcome::Done, results: vec![result] })
+        let end = End { id, boot: boot.into(), outcome: Outcome::Done, results: vec![result] };
+        Record::End(end.into())
     }
 
     /// Three transactions, the last one interrupted.

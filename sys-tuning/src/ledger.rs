@@ -13,7 +13,7 @@ use crate::Error;
 use crate::cell::{Cell, Reading};
 use crate::record::{
     Asked, Asker, Begin, Confirm, End, Entry, EntryResult, Hold, LedgerEntry, LedgerRecord, Ours, Outcome,
-    Record, Target, What,
+    Record, Shared, Target, What,
 };
 use crate::registry::{self, When};
 
@@ -40,8 +40,8 @@ pub(crate) struct Ledger {
 /// One transaction; one without an end was interrupted.
 #[derive(Debug, Clone)]
 pub(crate) struct Transaction {
-    pub begin: Begin,
-    pub end: Option<End>,
+    pub begin: Shared<Begin>,
+    pub end: Option<Shared<End>>,
 }
 
 /// One cell's standing.
@@ -94,7 +94,7 @@ impl Ledger {
     /// What `records` come to in the boot `boot`.
     pub fn of(records: &[Record], boot: &str) -> Self {
         let mut ledger = Self { boot: boot.to_owned(), next_id: 1, ..Self::default() };
-        let mut open: Option<Begin> = None;
+        let mut open: Option<Shared<Begin>> = None;
         for record in records {
             match record {
                 Record::Header(_) => {}
@@ -147,7 +147,7 @@ impl Ledger {
         }
     }
 
-    fn close(&mut self, begin: Option<Begin>, end: Option<&End>) {
+    fn close(&mut self, begin: Option<Shared<Begin>>, end: Option<&Shared<End>>) {
         let Some(begin) = begin else { return };
         self.next_id = self.next_id.max(begin.id + 1);
         let transaction = Transaction { begin, end: end.cloned() };
@@ -537,16 +537,20 @@ impl Transaction {
     fn outliving(self) -> Option<Self> {
         let Self { mut begin, end } = self;
         let is_kept: Vec<bool> = begin.changes.iter().map(|entry| outlives_a_boot(&entry.target)).collect();
+        let holds = begin.holds.iter().any(|hold| outlives_a_boot(&hold.target));
+        if begin.what != What::Rollback && !holds && !is_kept.contains(&true) {
+            return None;
+        }
         let mut kept = is_kept.iter();
-        begin.changes.retain(|_| kept.next() == Some(&true));
-        begin.holds.retain(|hold| outlives_a_boot(&hold.target));
+        let part = begin.make_mut();
+        part.changes.retain(|_| kept.next() == Some(&true));
+        part.holds.retain(|hold| outlives_a_boot(&hold.target));
         let end = end.map(|mut end| {
             let mut kept = is_kept.iter();
-            end.results.retain(|_| kept.next() == Some(&true));
+            end.make_mut().results.retain(|_| kept.next() == Some(&true));
             end
         });
-        let counts = begin.what == What::Rollback || !begin.changes.is_empty() || !begin.holds.is_empty();
-        counts.then_some(Self { begin, end })
+        Some(Self { begin, end })
     }
 
     /// Whether it is the apply `id`, or a repair that belongs to it.
@@ -715,7 +719,7 @@ mod tests {
                 sessions: Vec::new(),
                 releases: false,
             };
-            self.records.push(Record::Begin(begin.clone()));
+            self.records.push(Record::Begin(begin.clone().into()));
             for entry in begin.changes.iter().take(killed_after.unwrap_or(usize::MAX)) {
                 let cell: usize = entry.target.attribute.parse().unwrap();
                 let to: i64 = entry.to.as_ref().unwrap().parse().unwrap();
@@ -734,7 +738,8 @@ mod tests {
                 refused_for_good: false,
             };
             let results = begin.changes.iter().map(result).collect();
-            self.records.push(Record::End(End { id, boot: boot(), outcome: Outcome::Done, results }));
+            let end = End { id, boot: boot(), outcome: Outcome::Done, results };
+            self.records.push(Record::End(end.into()));
         }
     }
 

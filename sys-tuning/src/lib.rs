@@ -20,6 +20,7 @@ pub mod script;
 
 mod apply;
 mod assertions;
+mod book;
 mod cell;
 mod confirm;
 mod declared;

@@ -4,16 +4,19 @@
 //! that is needed to undo it: the originals as they were read, and what is about to be written. Paths and raw bytes are
 //! there for a person; the engine finds paths in its registry and renders what it writes from the canonical texts.
 
-use serde::{Deserialize, Serialize};
+use std::ops::Deref;
+use std::sync::Arc;
 
-/// One line of the journal.
+use serde::{Deserialize, Serialize, Serializer};
+
+/// One line of the journal. A transaction's is shared with who goes by it: it has an entry a cell.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub(crate) enum Record {
     Header(Header),
     Ledger(LedgerRecord),
-    Begin(Begin),
-    End(End),
+    Begin(Shared<Begin>),
+    End(Shared<End>),
     Confirm(Confirm),
 }
 
@@ -28,12 +31,49 @@ impl Record {
         let record = match kind {
             "header" => serde_json::from_str(json).map(Self::Header),
             "ledger" => serde_json::from_str(json).map(Self::Ledger),
-            "begin" => serde_json::from_str(json).map(Self::Begin),
-            "end" => serde_json::from_str(json).map(Self::End),
+            "begin" => serde_json::from_str::<Begin>(json).map(|begin| Self::Begin(begin.into())),
+            "end" => serde_json::from_str::<End>(json).map(|end| Self::End(end.into())),
             "confirm" => serde_json::from_str(json).map(Self::Confirm),
             _ => return None,
         };
         record.ok()
+    }
+}
+
+/// A part of a record, written as if it were not shared.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Shared<T>(Arc<T>);
+
+impl<T: Clone> Shared<T> {
+    /// The part, to be changed for this holder alone.
+    pub fn make_mut(&mut self) -> &mut T {
+        Arc::make_mut(&mut self.0)
+    }
+}
+
+impl<T> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T> Deref for Shared<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> From<T> for Shared<T> {
+    fn from(part: T) -> Self {
+        Self(Arc::new(part))
+    }
+}
+
+impl<T: Serialize> Serialize for Shared<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
     }
 }
 

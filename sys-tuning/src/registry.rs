@@ -290,6 +290,7 @@ impl Absence {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Topic {
     Cpus,
+    Siblings,
     Cgroups,
     Irqs,
     Nodes,

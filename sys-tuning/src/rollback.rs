@@ -11,7 +11,7 @@ use crate::engine::{Engine, Locked};
 use crate::facts::Facts;
 use crate::journal::Journal;
 use crate::ledger::{Ledger, RollbackTo, Undo};
-use crate::record::{Begin, Entry, Outcome, Record, Target, What};
+use crate::record::{Begin, Entry, Outcome, Record, Shared, Target, What};
 use crate::registry::{self, Knob};
 use crate::status::Status;
 use crate::transaction::{Item, Verdict, end, record_at_any_price};
@@ -175,7 +175,7 @@ impl Engine {
         decided: Vec<Decided>,
         bystanders: &[Item],
     ) -> RolledBack {
-        let begin = Begin {
+        let begin = Shared::from(Begin {
             id: locked.book.ledger.next_id,
             boot: locked.book.identity.boot.clone(),
             what: What::Rollback,
@@ -189,7 +189,7 @@ impl Engine {
             extends: None,
             sessions: Vec::new(),
             releases,
-        };
+        });
         let journal = self.begin(locked, &begin);
         let (rows, recorded) = self.write_back(locked, decided, bystanders);
         let result = outcome(&rows);
@@ -208,7 +208,7 @@ impl Engine {
 
     /// The journal with this roll-back begun in it. Without it the values are put back all the same: to restore what the
     /// journal says needs no further record, and a full disk must not keep a host from its originals.
-    fn begin<'l>(&self, locked: &'l Locked, begin: &Begin) -> Result<Journal<'l>, Error> {
+    fn begin<'l>(&self, locked: &'l Locked, begin: &Shared<Begin>) -> Result<Journal<'l>, Error> {
         let machine = locked.book.identity.machine.as_deref();
         if let Some(damaged) = self.damage(&locked.book) {
             return Err(damaged); // it is kept as it is, for whoever looks into it
@@ -483,6 +483,7 @@ impl RolledBack {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::book::{Book, Identity};
     use crate::record::{End, EntryResult};
     use crate::state::StateDir;
     use std::path::Path;
@@ -503,9 +504,9 @@ mod tests {
     /// A journal, sound in every check word, that says somebody's `entry` was applied here.
     fn forge(dir: &Path, entry: Entry) {
         let state = StateDir::create(&dir.join("state")).unwrap();
-        let contents = crate::journal::load(&state, None).unwrap();
-        let mut journal = Journal::new(&state, &contents, None, u64::MAX).unwrap();
         let (boot, profile) = (String::from("unknown"), String::from("forged"));
+        let book = Book::read(Some(&state), Identity { boot: boot.clone(), machine: None }).unwrap();
+        let mut journal = Journal::new(&state, &book.contents, None, u64::MAX).unwrap();
         let now = entry.to.clone();
         let begin = Begin {
             id: 1,
@@ -522,10 +523,10 @@ mod tests {
             sessions: vec![],
             releases: false,
         };
-        journal.commit(&Record::Begin(begin)).unwrap();
+        journal.commit(&Record::Begin(begin.into())).unwrap();
         let result = EntryResult { status: "ok".into(), now, reason: String::new(), refused_for_good: false };
         let end = End { id: 1, boot, outcome: Outcome::Done, results: vec![result] };
-        journal.commit(&Record::End(end)).unwrap();
+        journal.commit(&Record::End(end.into())).unwrap();
     }
 
     #[track_caller]

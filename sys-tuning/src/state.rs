@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use host::own;
 use nix::errno::Errno;
@@ -27,6 +28,30 @@ pub(crate) struct Stamp {
     inode: u64,
     bytes: i64,
     changed: (i64, i64),
+}
+
+impl Stamp {
+    /// That of an open file; `None` where it is not told.
+    pub fn of(file: &File) -> Option<Self> {
+        fstat(file).ok().map(|stat| Self::told(&stat))
+    }
+
+    fn told(stat: &FileStat) -> Self {
+        Self { inode: stat.st_ino, bytes: stat.st_size, changed: (stat.st_mtime, stat.st_mtime_nsec) }
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.bytes.unsigned_abs()
+    }
+
+    /// Whether the change is older than `age`; one in the future is not.
+    pub fn is_older(&self, age: Duration) -> bool {
+        let changed = self.changed.0.try_into().ok().zip(self.changed.1.try_into().ok());
+        changed
+            .and_then(|(seconds, nanos)| SystemTime::UNIX_EPOCH.checked_add(Duration::new(seconds, nanos)))
+            .and_then(|changed| SystemTime::now().duration_since(changed).ok())
+            .is_some_and(|since| since > age)
+    }
 }
 
 const DIR_FLAGS: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
@@ -106,7 +131,7 @@ impl StateDir {
     /// What changes with every change of the file; `None` when it is not there.
     pub(crate) fn stamp(&self, name: &str) -> Option<Stamp> {
         let stat = fstatat(self.fd.as_fd(), name, AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
-        Some(Stamp { inode: stat.st_ino, bytes: stat.st_size, changed: (stat.st_mtime, stat.st_mtime_nsec) })
+        Some(Stamp::told(&stat))
     }
 
     /// Whether a file of this name is there.

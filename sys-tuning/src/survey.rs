@@ -49,6 +49,7 @@ impl Survey {
     pub fn take(root: &Arc<Root>, profile: &Profile) -> Result<Self, Error> {
         let mut facts = Facts { floor: profile.floor, ..Facts::read(root, profile.knobs()) };
         let roles = Roles::divide(&facts, &profile.isolated);
+        facts.read_siblings(root, if asks_for_cores(profile) { &roles.online } else { &roles.isolated });
         let fenced = fenced(&roles, profile);
         if !fenced.is_empty() {
             facts.read_tasks(root, &fenced);
@@ -85,6 +86,12 @@ impl Survey {
         });
         self.draft.contradictions.iter().cloned().chain(found).collect()
     }
+}
+
+/// Whether it matters of any CPU, and not only of isolated ones, who shares its core.
+fn asks_for_cores(profile: &Profile) -> bool {
+    profile.wanted.iter().any(|wanted| wanted.knob.reads(Topic::Siblings))
+        || assertions::ask_for_cores(&profile.assertions)
 }
 
 /// The CPUs that some threads are to be kept off.

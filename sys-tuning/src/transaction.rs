@@ -201,12 +201,8 @@ pub(crate) fn end(begin: &Begin, outcome: Outcome, verdicts: &[Verdict]) -> Reco
         reason: verdict.reason.clone(),
         refused_for_good: verdict.for_good,
     };
-    Record::End(End {
-        id: begin.id,
-        boot: begin.boot.clone(),
-        outcome,
-        results: verdicts.iter().map(result).collect(),
-    })
+    let results = verdicts.iter().map(result).collect();
+    Record::End(End { id: begin.id, boot: begin.boot.clone(), outcome, results }.into())
 }
 
 /// How a transaction went as a whole.

@@ -110,7 +110,8 @@ impl Engine {
             Err(error) => Some(error.to_string()),
         };
         notes.extend(trouble.map(|why| format!("drift may show as not applied: {why}")));
-        let ledger = book.map(|book| book.ledger).unwrap_or_default();
+        let unknown = Ledger::default();
+        let ledger = book.as_ref().map_or(&unknown, |book| &book.ledger);
         let skipped = survey.draft.skipped.into_iter().map(skipped);
         let dangers = survey.draft.dangers.into_iter().filter(|danger| danger.knob != "cpus").map(|danger| {
             let fix = Some("change the profile".to_owned());
@@ -119,9 +120,9 @@ impl Engine {
         let mut knobs: Vec<Verifying> = skipped.chain(dangers).collect();
         let holds = ledger.holds();
         let last = ledger.last_live().map(|last| last.begin.id);
-        let known = |target: &Target| Known::of(&ledger, last, &holds, target);
+        let known = |target: &Target| Known::of(ledger, last, &holds, target);
         for seen in survey.seen.iter().filter(|seen| seen.wish.to.is_some()) {
-            let row = self.compare(seen, &ledger, &known(&target(&seen.wish)), &profile.name);
+            let row = self.compare(seen, ledger, &known(&target(&seen.wish)), &profile.name);
             match seen.wish.cell.effect {
                 Effect::Booted => knobs.extend(boot::rows(&self.root, &survey.draft.arguments, &row)),
                 _ => knobs.push(observe::judge(row, &seen.wish.cell, looks)),

@@ -39,7 +39,7 @@ pub(crate) static SMT: Knob = Knob {
     absence: Absence::NotApplicable("this kernel shows no switch for hardware threads"),
     effect: "no core on line has two threads on line (smt/active)",
     undo: "the original word is written, and the CPUs come back",
-    reads: &[Topic::Cpus, Topic::Cgroups, Topic::Power],
+    reads: &[Topic::Cpus, Topic::Siblings, Topic::Cgroups, Topic::Power],
     wish: wish_smt,
     ..PLAIN
 };
