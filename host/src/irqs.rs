@@ -2,7 +2,7 @@
 //!
 //! Numbers are re-used when a driver is reloaded or the machine boots again, so what is remembered about an interrupt
 //! is kept under its [`Identity`]. A successful write of an affinity takes effect at the interrupt's next firing: the
-//! effect is [`Line::effective`] together with the counts. Sources: Documentation/core-api/irq/irq-affinity.rst;
+//! effect is [`Place::effective`] together with the counts. Sources: Documentation/core-api/irq/irq-affinity.rst;
 //! Documentation/ABI/testing/sysfs-kernel-irq; Documentation/filesystems/proc.rst, 1.2.
 
 use std::collections::BTreeMap;
@@ -45,10 +45,8 @@ pub struct Line {
     pub irq: Irq,
     /// Its name beyond this boot.
     pub identity: Identity,
-    /// Where it may be delivered.
-    pub affinity: CpuSet,
-    /// Where it is delivered; `None` on a kernel that does not tell.
-    pub effective: Option<CpuSet>,
+    /// Whether the kernel tells where it is delivered, as [`effective_path`] says.
+    pub shows_effective: bool,
     /// Whether the kernel marks its affinity read-only: it is managed by its driver, or tied to a CPU. Linux 6.12 marks
     /// it; 6.1 does not, and refuses the write with EIO instead, so `false` promises nothing.
     pub immovable: bool,
@@ -58,6 +56,34 @@ pub struct Line {
 #[must_use]
 pub fn affinity_path(irq: Irq) -> String {
     format!("/proc/irq/{irq}/smp_affinity_list")
+}
+
+/// The attribute that says where `irq` is delivered, as a cpulist.
+#[must_use]
+pub fn effective_path(irq: Irq) -> String {
+    format!("/proc/irq/{irq}/effective_affinity_list")
+}
+
+/// Where one interrupt goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Where it may be delivered.
+    pub affinity: CpuSet,
+    /// Where it is delivered; `None` on a kernel that does not tell.
+    pub effective: Option<CpuSet>,
+}
+
+impl Place {
+    /// That of `irq` now.
+    ///
+    /// # Errors
+    /// [`Error::Absent`] when it was freed, [`Error::Read`], [`Error::Format`].
+    pub fn read(root: &Root, irq: Irq) -> Result<Self, Error> {
+        Ok(Self {
+            affinity: root.parse_attribute(&affinity_path(irq), text::cpulist)?,
+            effective: if_present(root.parse_attribute(&effective_path(irq), text::cpulist))?,
+        })
+    }
 }
 
 /// Every interrupt the kernel shows, ascending by number, those that nobody requested included.
@@ -75,18 +101,15 @@ pub fn lines(root: &Root) -> Result<Vec<Line>, Error> {
     Ok(lines)
 }
 
-/// One interrupt, not yet told from its equals.
+/// One interrupt, not yet told from its equals. Where it goes is not read: whoever asks for that looks at one of hundreds.
 fn line(root: &Root, irq: Irq) -> Result<Line, Error> {
-    let affinity = affinity_path(irq);
     let chip = root.parse_attribute(&attribute(irq, "chip_name"), |text| Ok(text.trim().to_owned()))?;
     let actions = root.parse_attribute(&attribute(irq, "actions"), |text| Ok(parse_actions(text)))?;
-    let effective = format!("/proc/irq/{irq}/effective_affinity_list");
     Ok(Line {
         irq,
         identity: Identity { chip, actions, occurrence: 0 },
-        affinity: root.parse_attribute(&affinity, text::cpulist)?,
-        effective: if_present(root.parse_attribute(&effective, text::cpulist))?,
-        immovable: !root.is_attribute_writable(&affinity)?,
+        shows_effective: if_present(root.open_attribute(&effective_path(irq)))?.is_some(),
+        immovable: !root.is_attribute_writable(&affinity_path(irq))?,
     })
 }
 
@@ -231,7 +254,7 @@ mod tests {
 
     fn line_of(irq: u32, action: &str) -> Line {
         let identity = Identity { chip: "IO-APIC".into(), actions: vec![action.into()], occurrence: 0 };
-        Line { irq: Irq(irq), identity, affinity: CpuSet::empty(), effective: None, immovable: false }
+        Line { irq: Irq(irq), identity, shows_effective: false, immovable: false }
     }
 
     #[test]

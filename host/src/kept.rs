@@ -81,8 +81,9 @@ pub(crate) fn is_replaced(file: &File) -> bool {
     fstat(file).is_ok_and(|stat| stat.st_nlink == 0)
 }
 
-/// Whether its mode lets anybody write it.
+/// Whether its mode lets anybody write it. A mode outlives what it is of; a read does not, and has it opened again.
 pub(crate) fn is_writable(file: &File) -> io::Result<bool> {
+    file.read_at(&mut [0], 0)?;
     Ok(fstat(file)?.st_mode & 0o222 != 0)
 }
 

@@ -122,6 +122,14 @@ impl Root {
         self.with_attribute(path, kept::is_writable)
     }
 
+    /// Has an attribute kept open for those who read it; nothing is asked of the kernel when it is.
+    pub(crate) fn open_attribute(&self, path: &str) -> Result<(), Error> {
+        if self.kept.find(path).is_none() {
+            self.kept.keep(path, self.open(path, OFlag::O_RDONLY)?);
+        }
+        Ok(())
+    }
+
     /// Closes every attribute that was kept open: the things behind the names may be others now.
     pub fn forget_attributes(&self) {
         self.kept.forget_all();

@@ -15,12 +15,12 @@ use host::clocksource::Clocksource;
 use host::cpufreq::{self, Scaling};
 use host::cpus::{self, Cpus};
 use host::hugepages::{self, PageSize, Pool};
-use host::irqs::{self, Line};
+use host::irqs::{self, Line, Place};
 use host::numa::{self, Node, NodeId};
 use host::scheduling::{self, KernelThread};
 use host::workqueues::{self, Queue};
 use host::{Error, Root, if_present, rt};
-use units::{CpuId, CpuSet, Nanos};
+use units::{CpuId, CpuSet, Irq, Nanos};
 
 use crate::boot::BootFacts;
 use crate::headroom::Floor;
@@ -38,6 +38,8 @@ pub(crate) struct Facts {
     /// The sets of hardware threads that share a core, each with more than one: of the CPUs that were asked for.
     pub sibling_groups: Vec<CpuSet>,
     pub irqs: Vec<Line>,
+    /// Where those go that cannot be moved.
+    pub irq_places: BTreeMap<Irq, Place>,
     pub irqs_by_name: OnceCell<HashMap<String, usize>>,
     pub nodes: Vec<Node>,
     pub page_sizes: Vec<PageSize>,
@@ -126,6 +128,10 @@ impl Facts {
         };
         if wants(Topic::Irqs) {
             facts.irqs = problems.note(Topic::Irqs, if_present(irqs::lines(root))).unwrap_or_default();
+            for line in facts.irqs.iter().filter(|line| line.immovable) {
+                let place = problems.note(Topic::Irqs, if_present(Place::read(root, line.irq)));
+                facts.irq_places.extend(place.map(|place| (line.irq, place)));
+            }
         }
         if wants(Topic::Network) {
             facts.network = problems.note(Topic::Network, Network::read(root));

@@ -129,8 +129,9 @@ fn interrupts(root: &Root, facts: &mut Facts) {
     });
     let lines = irqs::lines(root);
     for line in lines.iter().flatten() {
-        let text = format!("{} | {} | {:?}", line.identity, line.affinity, line.effective);
-        facts.insert(format!("irqs.{:03}", line.irq.0), Ok(text));
+        put(facts, format!("irqs.{:03}", line.irq.0), irqs::Place::read(root, line.irq), |place| {
+            format!("{} | {} | {:?}", line.identity, place.affinity, place.effective)
+        });
     }
     put(facts, "irqs", lines, |lines| {
         let distinct = lines.iter().map(|line| &line.identity).collect::<std::collections::BTreeSet<_>>();

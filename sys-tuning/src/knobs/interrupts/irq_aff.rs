@@ -4,7 +4,7 @@
 //! queues, many NIC queues) belongs to its driver: newer kernels mark its file read-only, older ones refuse the write;
 //! either way it is not applicable, and remembered as such for this boot.
 
-use host::irqs::{Line, affinity_path};
+use host::irqs::{Line, Place, affinity_path, effective_path};
 use units::CpuSet;
 
 use crate::cell::{Cell, Effect, Form};
@@ -50,7 +50,8 @@ fn wish(scope: &Scope<'_>, wanted: &Wanted, draft: &mut Draft) {
     for line in scope.facts.irqs.iter().filter(|line| !line.identity.actions.is_empty()) {
         let identity = line.identity.to_string();
         if line.immovable {
-            draft.skip(wanted, &identity, Status::NotApplicable, immovable_reason(line, &cpus));
+            let place = scope.facts.irq_places.get(&line.irq);
+            draft.skip(wanted, &identity, Status::NotApplicable, immovable_reason(place, &cpus));
         } else {
             draft.wish(scope, wanted, "cpus", &identity, cpus.to_string());
         }
@@ -58,8 +59,9 @@ fn wish(scope: &Scope<'_>, wanted: &Wanted, draft: &mut Draft) {
 }
 
 /// Where an interrupt is that cannot be moved, and what helps if that is no good place.
-fn immovable_reason(line: &Line, cpus: &CpuSet) -> String {
-    let place = line.effective.as_ref().filter(|effective| !effective.is_empty()).unwrap_or(&line.affinity);
+fn immovable_reason(place: Option<&Place>, cpus: &CpuSet) -> String {
+    let Some(Place { affinity, effective }) = place else { return MANAGED.to_owned() };
+    let place = effective.as_ref().filter(|effective| !effective.is_empty()).unwrap_or(affinity);
     if place.is_subset(cpus) {
         return format!("on CPU {place}, and kept there by its driver or the kernel");
     }
@@ -72,9 +74,9 @@ fn locate(facts: &Facts, attribute: &str, identity: &str) -> Option<Cell> {
 }
 
 fn cell(line: &Line) -> Cell {
-    let effect = match line.effective {
-        Some(_) => Effect::MovesInto(format!("/proc/irq/{}/effective_affinity_list", line.irq)),
-        None => Effect::ReadBack,
+    let effect = match line.shows_effective {
+        true => Effect::MovesInto(effective_path(line.irq)),
+        false => Effect::ReadBack,
     };
     Cell { effect, ..Cell::plain(affinity_path(line.irq), Form::CpuList) }
 }
@@ -82,18 +84,11 @@ fn cell(line: &Line) -> Cell {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use host::irqs::Identity;
 
     #[track_caller]
     fn check(affinity: &str, effective: &str, expected: &str) {
-        let line = Line {
-            irq: units::Irq(36),
-            identity: Identity { chip: "PCI-MSIX".into(), actions: vec!["nvme0q1".into()], occurrence: 0 },
-            affinity: affinity.parse().unwrap(),
-            effective: effective.parse().ok(),
-            immovable: true,
-        };
-        assert_eq!(immovable_reason(&line, &"0-1".parse().unwrap()), expected);
+        let place = Place { affinity: affinity.parse().unwrap(), effective: effective.parse().ok() };
+        assert_eq!(immovable_reason(Some(&place), &"0-1".parse().unwrap()), expected);
     }
 
     #[test]
