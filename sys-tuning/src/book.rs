@@ -83,3 +83,53 @@ impl fmt::Debug for Shelf {
         f.write_str("Shelf")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::Journal;
+    use crate::record::{Confirm, Record};
+    use std::time::SystemTime;
+
+    fn identity(boot: &str) -> Identity {
+        Identity { boot: boot.to_owned(), machine: None }
+    }
+
+    /// Appends one record, as of long ago unless it is to be `fresh`.
+    fn append(dir: &StateDir, fresh: bool) {
+        let book = Book::read(Some(dir), identity("boot")).unwrap();
+        let mut journal = Journal::new(dir, &book.contents, None, u64::MAX).unwrap();
+        journal.commit(&Record::Confirm(Confirm { id: 1, boot: "boot".into() })).unwrap();
+        if !fresh {
+            let file = dir.file(journal::NAME, nix::fcntl::OFlag::O_RDWR, "age it").unwrap().unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000)).unwrap();
+        }
+    }
+
+    /// Two looks at the journal, of one boot and then the other: whether the second one is the book of the first, and its
+    /// records.
+    #[track_caller]
+    fn check(shelf: &Shelf, dir: &StateDir, boots: [&str; 2], is_same: bool, records: usize) {
+        let [first, second] = boots.map(|boot| shelf.book(Some(dir), identity(boot)).unwrap());
+        assert_eq!(Arc::ptr_eq(&first, &second), is_same, "{boots:?}");
+        assert_eq!(second.contents.records.len(), records, "{boots:?}");
+        assert_eq!(second.identity, identity(boots[1]));
+    }
+
+    #[test]
+    fn a_journal_that_is_the_same_is_not_read_again() {
+        let place = tempfile::tempdir().unwrap();
+        let dir = StateDir::create(&place.path().join("state")).unwrap();
+        let shelf = Shelf::default();
+        check(&shelf, &dir, ["boot", "boot"], false, 0); // there is none: nothing to keep
+        append(&dir, false);
+        check(&shelf, &dir, ["boot", "boot"], true, 2);
+        check(&shelf, &dir, ["boot", "next"], false, 2); // the same file says something else in another boot
+        append(&dir, false);
+        check(&shelf, &dir, ["boot", "boot"], true, 3);
+        append(&dir, true);
+        check(&shelf, &dir, ["boot", "boot"], false, 4); // a change in the same tick would not show
+        dir.remove(journal::NAME).unwrap();
+        check(&shelf, &dir, ["boot", "boot"], false, 0);
+    }
+}

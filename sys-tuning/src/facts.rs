@@ -318,3 +318,33 @@ fn pools(
     }
     pools
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is told of `cpus` on a machine of two cores with two threads each, where nothing is to be read of CPU 0.
+    #[track_caller]
+    fn check(asked: &str, expected: &[&str]) {
+        let dir = tempfile::tempdir().unwrap();
+        for (cpu, core) in [(1, "1,3"), (2, "0,2"), (3, "1,3"), (4, "4")] {
+            let folder = dir.path().join(format!("sys/devices/system/cpu/cpu{cpu}/topology"));
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join("thread_siblings_list"), format!("{core}\n")).unwrap();
+        }
+        let mut facts = Facts::default();
+        facts.read_siblings(&Root::at(dir.path()), &asked.parse().unwrap());
+        let told: Vec<String> = facts.sibling_groups.iter().map(CpuSet::to_string).collect();
+        assert_eq!(told, expected, "{asked}");
+        assert!(facts.problems.is_empty());
+    }
+
+    #[test]
+    fn cores_are_told_of_the_cpus_that_were_asked_for() {
+        check("", &[]);
+        check("3", &["1,3"]);
+        check("1-3", &["0,2", "1,3"]); // by their first CPU, each once
+        check("4", &[]); // a core of its own
+        check("0", &[]); // off line: it shares with nobody
+    }
+}

@@ -5,12 +5,13 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use host::own;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{FileStat, Mode, fstat, fstatat, mkdirat};
+use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{UnlinkatFlags, fdatasync, fsync, unlinkat};
 
 use crate::Error;
@@ -44,13 +45,12 @@ impl Stamp {
         self.bytes.unsigned_abs()
     }
 
-    /// Whether the change is older than `age`; one in the future is not.
+    /// Whether the change is older than `age`, by the clock that stamps files; one in the future is not.
     pub fn is_older(&self, age: Duration) -> bool {
-        let changed = self.changed.0.try_into().ok().zip(self.changed.1.try_into().ok());
-        changed
-            .and_then(|(seconds, nanos)| SystemTime::UNIX_EPOCH.checked_add(Duration::new(seconds, nanos)))
-            .and_then(|changed| SystemTime::now().duration_since(changed).ok())
-            .is_some_and(|since| since > age)
+        let nanos = |(seconds, nanos): (i64, i64)| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+        let now = clock_gettime(ClockId::CLOCK_REALTIME).map(|now| (now.tv_sec(), now.tv_nsec()));
+        let since = now.map(|now| nanos(now) - nanos(self.changed));
+        since.is_ok_and(|since| u128::try_from(since).is_ok_and(|since| since > age.as_nanos()))
     }
 }
 
