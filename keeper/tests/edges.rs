@@ -316,7 +316,7 @@ fn an_interrupted_switch_is_finished_wherever_it_was_killed() {
         let journal = kept.dir.path().join("state/journal");
         let bytes = fs::read(&journal).unwrap();
         let last = bytes[..bytes.len() - 1].iter().rposition(|byte| *byte == b'\n').unwrap();
-        fs::write(&journal, &bytes[..=last]).unwrap();
+        fs::File::create(&journal).unwrap().write_all(&bytes[..=last]).unwrap();
         kept.put(SWAPPINESS, value);
         assert!(kept.duty.engine.drift().unwrap().interrupted.is_some());
         kept.set_clock(restart);
