@@ -127,9 +127,20 @@ pub(crate) static LOCKUP: Knob = Knob {
             path: "/proc/sys/kernel/watchdog",
             shows: Some("0"),
         }])),
+        Attribute::at(
+            "hard",
+            Kind::Flag,
+            "false: no detector of hard lock-ups, and its counter is left to perf: nmi_watchdog=",
+            Home::Argument("nmi_watchdog"),
+        )
+        .seen(Sign::Means(&[Meaning {
+            of: "0",
+            path: "/proc/sys/kernel/nmi_watchdog",
+            shows: Some("0"),
+        }])),
     ],
-    source: "nosoftlockup: TuneD network-latency, cluster-node-tuning-operator",
-    effect: "kernel.soft_watchdog and kernel.watchdog, which the arguments set",
+    source: "nosoftlockup: TuneD network-latency, cluster-node-tuning-operator; nmi_watchdog=0: cluster-node-tuning-operator",
+    effect: "kernel.soft_watchdog, kernel.watchdog and kernel.nmi_watchdog, which the arguments set",
     ..ARGUMENT
 };
 

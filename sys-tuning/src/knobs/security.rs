@@ -1,6 +1,7 @@
 //! Defences that cost time. None is taken down by default, and the dearest only by somebody who says what it means.
 
 use host::Root;
+use host::boot_log::BootLog;
 
 use crate::declared;
 use crate::draft::{Draft, Scope};
@@ -75,11 +76,19 @@ pub(crate) static AUDIT: Knob = Knob {
         Kind::Flag,
         "whether the kernel audits from the boot on: audit=",
         Home::Argument("audit"),
-    )],
+    )
+    .seen(Sign::Told(audited))],
     source: "0: Linux tuning checklist for HFT",
-    effect: "the kernel shows none to a reader of files; the boot log of the trial holds no refusal",
+    effect: "what the kernel says of it in its boot log: with 0 it stays off until the next boot, whoever asks",
     ..ARGUMENT
 };
+
+// Format: "audit: disabled (until reboot)", "audit: enabled (after initialization)"   (kernel/audit.c, audit_enable)
+fn audited(root: &Root, value: &str) -> Option<(String, bool)> {
+    let log = BootLog::read(root).ok()?;
+    let said = log.lines_with(&["audit: disabled (until reboot)", "audit: enabled (after"]).last()?;
+    Some((said.to_owned(), said.contains(if value == "0" { "disabled" } else { "enabled" })))
+}
 
 /// Room for SELinux's decisions.
 pub(crate) static AVC: Knob = Knob {

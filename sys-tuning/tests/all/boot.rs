@@ -214,6 +214,49 @@ fn a_dropped_argument_never_passes() {
     }
 }
 
+/// Arguments whose effect stands in a file or in the boot log, each honest and each dropped without a word: a kernel takes
+/// what has a dot for a module's, and says nothing where it does not know it.
+#[test]
+fn what_a_kernel_passes_over_in_silence_is_seen_where_it_acts() {
+    const KNOBS: &str = "schema = 'quell.profile/1'\n[cpus]\nisolated = '1'\n[knobs]\n\
+                         'iso.wq' = { boot = 'housekeeping' }\n'iso.kprio' = { boot = 11 }\n\
+                         'iso.smt' = { boot = true }\n'iso.lockup' = { hard = false }\n'sec.audit' = { enabled = false }\n";
+    const FIRST: &str = "6,0,0,-;Linux version 6.12.0\n";
+    let (smt, wq) = ("/sys/devices/system/cpu/smt/active", "/sys/devices/virtual/workqueue/cpumask");
+    let prio = "/sys/module/rcutree/parameters/kthread_prio";
+    let machine = machine();
+    let engine = machine.engine();
+    apply(&engine, KNOBS);
+    let line = machine.reboot(2);
+    for word in ["workqueue.unbound_cpus=0", "rcutree.kthread_prio=11", "nosmt", "nmi_watchdog=0", "audit=0"]
+    {
+        assert!(line.split(' ').any(|known| known == word), "{word}: {line}");
+    }
+    let honest = [
+        (wq, "1\n"),
+        (prio, "11\n"),
+        (smt, "0\n"),
+        ("/proc/sys/kernel/nmi_watchdog", "0\n"),
+        ("/dev/kmsg", "6,0,0,-;Linux version 6.12.0\n6,9,9,-;audit: disabled (until reboot)\n"),
+    ];
+    let show = || honest.iter().for_each(|(path, text)| machine.put(path, text));
+    let check = |path: &str, text: &str, knob: &str| {
+        show();
+        machine.put(path, text);
+        let told = verified(&engine, KNOBS);
+        let failed: Vec<&String> = told.iter().filter(|row| !row.ends_with(" ok")).collect();
+        let expected = format!("{knob} failed");
+        assert_eq!(failed, if knob.is_empty() { vec![] } else { vec![&expected] }, "{path} shows {text:?}");
+    };
+    check(smt, "0\n", "");
+    check(smt, "1\n", ""); // switched on again since, says the log that has no refusal
+    check(wq, "3\n", "iso.wq");
+    check(prio, "1\n", "iso.kprio");
+    check("/dev/kmsg", &format!("{FIRST}6,9,9,-;audit: enabled (after initialization)\n"), "sec.audit");
+    let unknown = "5,1,1,-;Unknown kernel command line parameters \"nosmt\", will be passed to user space.\n";
+    check("/dev/kmsg", &format!("{FIRST}{unknown}6,9,9,-;audit: disabled (until reboot)\n"), "iso.smt");
+}
+
 #[test]
 fn what_the_kernel_refused_is_not_kept_and_named() {
     let machine = machine();

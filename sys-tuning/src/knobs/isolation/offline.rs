@@ -5,6 +5,7 @@
 //! not get it back. Sources: Documentation/core-api/cpu_hotplug.rst; Documentation/ABI/testing/sysfs-devices-system-cpu,
 //! smt/control.
 
+use host::Root;
 use host::cpus::{SMT_CONTROL, SmtControl, online_path};
 use units::{CpuId, CpuSet};
 
@@ -24,28 +25,43 @@ pub(crate) static SMT: Knob = Knob {
     id: "iso.smt",
     group: Group::Isolation,
     doc: "a second hardware thread shares the core's units and caches: what runs on it slows the first one down",
-    attributes: &[Attribute::at(
-        "control",
-        Kind::Choice(&["on", "off"]),
-        "whether cores run more than one hardware thread",
-        Home::File(SMT_CONTROL),
-    )
-    .seen(Sign::Means(&[
-        Meaning { of: "off", path: SMT_ACTIVE, shows: Some("0") },
-        Meaning { of: "on", path: SMT_ACTIVE, shows: Some("1") },
-    ]))],
+    attributes: &[
+        Attribute::at(
+            "control",
+            Kind::Choice(&["on", "off"]),
+            "whether cores run more than one hardware thread",
+            Home::File(SMT_CONTROL),
+        )
+        .seen(Sign::Means(&[
+            Meaning { of: "off", path: SMT_ACTIVE, shows: Some("0") },
+            Meaning { of: "on", path: SMT_ACTIVE, shows: Some("1") },
+        ])),
+        Attribute::at(
+            "boot",
+            Kind::Flag,
+            "no core starts a second hardware thread, from the boot on: nosmt. control can still start them",
+            Home::Switch("nosmt"),
+        )
+        .seen(Sign::Told(one_thread_a_core)),
+    ],
     source: "off: rigtorp.se and other low-latency guides; or the whole core to the application",
     blast: Blast::Stall,
     absence: Absence::NotApplicable("this kernel shows no switch for hardware threads"),
     effect: "no core on line has two threads on line (smt/active)",
     undo: "the original word is written, and the CPUs come back",
-    reads: &[Topic::Cpus, Topic::Siblings, Topic::Cgroups, Topic::Power],
+    reads: &[Topic::Cpus, Topic::Siblings, Topic::Cgroups, Topic::Power, Topic::Boot],
     wish: wish_smt,
     ..PLAIN
 };
 
+/// Threads that are on line now may have been started since by whoever wrote the switch: then the boot log tells.
+fn one_thread_a_core(root: &Root, _: &str) -> Option<(String, bool)> {
+    let active = root.read_lossy(SMT_ACTIVE).ok()?.trim().to_owned();
+    (active == "0").then_some((active, true))
+}
+
 fn wish_smt(scope: &Scope<'_>, wanted: &Wanted, draft: &mut Draft) {
-    let Some(word) = wanted.text("control") else { return };
+    let Some(word) = wanted.text("control") else { return declared::wish(scope, wanted, draft) };
     let control = scope.facts.power.smt.map(|smt| smt.control);
     let skip = match (control, word.as_str()) {
         (Some(SmtControl::NotSupported), "off") => {
@@ -62,7 +78,10 @@ fn wish_smt(scope: &Scope<'_>, wanted: &Wanted, draft: &mut Draft) {
         _ => None,
     };
     if let Some((status, reason)) = skip {
-        return draft.skip_attribute(SMT.id, "control", status, reason.to_owned());
+        draft.skip_attribute(SMT.id, "control", status, reason.to_owned());
+        let mut rest = wanted.clone();
+        rest.settings.remove("control");
+        return declared::wish(scope, &rest, draft);
     }
     let seconds: CpuSet = scope.facts.sibling_groups.iter().flat_map(|group| group.iter().skip(1)).collect();
     if word == "off" && !refuse_kept(scope, draft, SMT.id, &seconds) {

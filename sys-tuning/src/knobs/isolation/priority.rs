@@ -9,10 +9,11 @@ use host::scheduling::{KernelThread, Schedule};
 use units::{CpuId, CpuSet};
 
 use crate::cell::{Cell, Form};
+use crate::declared;
 use crate::draft::{Draft, Scope};
 use crate::facts::Facts;
 use crate::profile::Wanted;
-use crate::registry::{Absence, Attribute, Group, Kind, Knob, Needs, PLAIN, Topic};
+use crate::registry::{Absence, Attribute, Group, Home, Kind, Knob, Needs, PLAIN, Sign, Topic};
 use crate::status::Status;
 
 /// As the kernel starts the threads of interrupts.
@@ -39,6 +40,13 @@ pub(crate) static KTHREADS: Knob = Knob {
             PRIORITY,
             "lends readers that hold RCU up its priority; one thread for many CPUs",
         ),
+        Attribute::at(
+            "boot",
+            Kind::Integer { min: 1, max: 98 },
+            "the priority of RCU's threads from the boot on: rcutree.kthread_prio=",
+            Home::Argument("rcutree.kthread_prio"),
+        )
+        .seen(Sign::Shown("/sys/module/rcutree/parameters/kthread_prio")),
     ],
     source: "2 to 4: TuneD realtime-virtual-host; 11, with rcutree.kthread_prio=11: cluster-node-tuning-operator",
     needs: Needs::SysNice,
@@ -94,6 +102,7 @@ pub(crate) static IRQ: Knob = Knob {
 };
 
 fn wish_kthreads(scope: &Scope<'_>, wanted: &Wanted, draft: &mut Draft) {
+    declared::wish(scope, wanted, draft);
     let cpus = match wanted.setting("cpus") {
         None => None,
         Some(_) => match draft.cpus(scope, wanted, "cpus") {

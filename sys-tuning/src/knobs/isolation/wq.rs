@@ -6,14 +6,17 @@
 //! CPU: that none reaches beyond the wanted ones is watched as a rule, and applying again narrows the new ones. Source:
 //! Documentation/core-api/workqueue.rst; kernel/workqueue.c, wqattrs_actualize_cpumask.
 
+use host::Root;
 use host::workqueues::{CPUMASK, DIR, queue_cpumask};
+use units::CpuSet;
 
 use crate::cell::{Cell, Effect, Form};
+use crate::declared;
 use crate::draft::{Draft, Scope};
 use crate::facts::Facts;
 use crate::fence::NONE;
 use crate::profile::Wanted;
-use crate::registry::{Absence, Attribute, Blast, Group, Kind, Knob, Needs, Topic, When};
+use crate::registry::{Absence, Attribute, Blast, Group, Home, Kind, Knob, Needs, Sign, Topic, When};
 
 /// What was last asked for (Linux 6.7 or later); the mask itself then shows what came of it.
 pub(crate) const REQUESTED: &str = "/sys/devices/virtual/workqueue/cpumask_requested";
@@ -22,8 +25,18 @@ pub(crate) static KNOB: Knob = Knob {
     id: "iso.wq",
     group: Group::Isolation,
     doc: "unbound kernel work runs on any CPU its mask allows, the application's included",
-    attributes: &[Attribute::new("cpus", Kind::Cpus, "where unbound kernel work may run")],
-    source: "housekeeping: rigtorp.se, TuneD realtime and cpu-partitioning",
+    attributes: &[
+        Attribute::new("cpus", Kind::Cpus, "where unbound kernel work may run"),
+        Attribute::at(
+            "boot",
+            Kind::Cpus,
+            "the same from the boot on, before any driver makes a queue (Linux 6.6): workqueue.unbound_cpus=",
+            Home::Argument("workqueue.unbound_cpus"),
+        )
+        .seen(Sign::Told(narrowed)),
+    ],
+    source: "housekeeping: rigtorp.se, TuneD realtime and cpu-partitioning; at boot: \
+             Documentation/admin-guide/kernel-parameters.txt",
     needs: Needs::Root,
     when: When::Runtime,
     blast: Blast::TaskMove,
@@ -38,7 +51,17 @@ pub(crate) static KNOB: Knob = Knob {
     locate,
 };
 
+/// A knob of the running system may have narrowed it since. A kernel before 6.6 ignores the argument without a word, as
+/// every parameter of a module that it does not know: that its log is silent proves nothing here.
+fn narrowed(root: &Root, value: &str) -> Option<(String, bool)> {
+    let (shown, asked) = (root.read_lossy(CPUMASK).ok()?, value.parse::<CpuSet>().ok()?);
+    let shown = CpuSet::from_mask(shown.trim()).ok()?;
+    let holds = shown.is_subset(&asked);
+    Some((shown.to_string(), holds))
+}
+
 fn wish(scope: &Scope<'_>, wanted: &Wanted, draft: &mut Draft) {
+    declared::wish(scope, wanted, draft);
     let Some(cpus) = draft.cpus(scope, wanted, "cpus") else { return };
     draft.wish(scope, wanted, "cpus", "", cpus.to_string());
     for queue in &scope.facts.queues {

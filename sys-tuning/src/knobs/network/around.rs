@@ -2,6 +2,9 @@
 //! moves interrupts. Reported as expected against found.
 
 use host::Root;
+use host::cpus::Cpus;
+use host::irqbalance::Irqbalance;
+use units::CpuSet;
 
 use super::link::{self, INTERFACES};
 use crate::draft::{Draft, Scope};
@@ -52,19 +55,35 @@ pub(crate) static BALANCER: Knob = Knob {
     id: "irq.balance",
     group: Group::Interrupts,
     doc: "irqbalance moves interrupts every ten seconds, also onto isolated CPUs unless it is told of them",
-    attributes: &[Attribute::at(
-        "running",
-        Kind::Choice(&["yes", "no"]),
-        "whether a process of that name runs",
-        Home::Elsewhere(&Elsewhere {
-            infer: balancer,
-            suits: |shown, wanted| shown == wanted,
-            remedy: "it is a service: `systemctl disable --now irqbalance.service`, or `enable --now`",
-        }),
-    )],
-    source: "no: Red Hat real-time guide, Solarflare user guide",
+    attributes: &[
+        Attribute::at(
+            "running",
+            Kind::Choice(&["yes", "no"]),
+            "whether a process of that name runs",
+            Home::Elsewhere(&Elsewhere {
+                infer: balancer,
+                suits: |shown, wanted| shown == wanted,
+                remedy: "it is a service: `systemctl disable --now irqbalance.service`, or `enable --now`",
+            }),
+        ),
+        Attribute::at(
+            "keeps_off",
+            Kind::Cpus,
+            "the CPUs that it is to leave alone where it runs: those it was told of, or by itself the isolated and \
+             tick-less ones of the boot line, never those of a partition",
+            Home::Elsewhere(&Elsewhere {
+                infer: left_alone,
+                suits: covers,
+                remedy: "IRQBALANCE_BANNED_CPULIST= with these CPUs in its environment (/etc/default/irqbalance, or \
+                         /etc/sysconfig/irqbalance), and restart it",
+            }),
+        )
+        .absent(Absence::NotApplicable("no irqbalance runs")),
+    ],
+    source: "no: Red Hat real-time guide, Solarflare user guide; the isolated CPUs where it has to run: irqbalance(1)",
     absence: Absence::NotApplicable("processes cannot be seen from here"),
-    effect: "looked up among the processes; quell-keeper.service names it in Conflicts=, and stops nothing by itself",
+    effect: "looked up among the processes, with the environment it was started in; quell-keeper.service names it in \
+             Conflicts=, and stops nothing by itself",
     ..REPORTED
 };
 
@@ -112,6 +131,21 @@ fn balancer(root: &Root) -> Option<String> {
     Some(if services::runs(root, "irqbalance").ok()? { "yes" } else { "no" }.to_owned())
 }
 
+// The default: irqbalance(1), IRQBALANCE_BANNED_CPULIST; its cputree.c, setup_banned_cpus.
+fn left_alone(root: &Root) -> Option<String> {
+    let running = Irqbalance::read(root)?;
+    let by_itself = || {
+        let cpus = Cpus::read(root).ok()?;
+        Some(cpus.isolated.union(&cpus.nohz_full.unwrap_or_else(CpuSet::empty)))
+    };
+    running.banned_cpus.or_else(by_itself).map(|cpus| cpus.to_string())
+}
+
+fn covers(shown: &str, wanted: &str) -> bool {
+    matches!((shown.parse::<CpuSet>(), wanted.parse::<CpuSet>()),
+        (Ok(shown), Ok(wanted)) if wanted.is_subset(&shown))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,5 +188,24 @@ mod tests {
             &[("proc/7/comm", "irqbalance-ui\n"), ("proc/irqbalance/comm", "irqbalance\n")],
             "no",
         );
+    }
+
+    #[test]
+    fn which_cpus_irqbalance_leaves_alone() {
+        let cpus = |file: &str| format!("sys/devices/system/cpu/{file}");
+        let (online, isolated, nohz) = (cpus("online"), cpus("isolated"), cpus("nohz_full"));
+        let mut files = vec![
+            ("proc/7/comm", "irqbalance\n"),
+            (online.as_str(), "0-3\n"),
+            (isolated.as_str(), "2\n"),
+            (nohz.as_str(), "3\n"),
+        ];
+        let (possible, present, offline) = (cpus("possible"), cpus("present"), cpus("offline"));
+        files.extend([(possible.as_str(), "0-3\n"), (present.as_str(), "0-3\n"), (offline.as_str(), "\n")]);
+        check(left_alone, &files, "2-3"); // by itself
+        files.push(("proc/7/environ", "IRQBALANCE_BANNED_CPULIST=3\0"));
+        check(left_alone, &files, "3"); // told, which ends that
+        assert!(covers("2-3", "3") && !covers("3", "2-3") && covers("3", ""));
+        assert_eq!(left_alone(&machine(&files[1..]).1), None);
     }
 }
