@@ -207,7 +207,7 @@ fn bare(root: &Root, step: &Step) -> Result<(), host::Error> {
         Step::Schedule { tid, start_ticks, policy } => {
             host::scheduling::set_schedule(root, *tid, *start_ticks, *policy)
         }
-        Step::Link { .. } | Step::BootLine { .. } => {
+        Step::Swap { .. } | Step::Link { .. } | Step::BootLine { .. } => {
             unreachable!("the profile that is timed has none of these")
         }
     }
@@ -220,7 +220,7 @@ fn path(step: &Step) -> &str {
         Step::Affinity { .. } | Step::Schedule { .. } => {
             unreachable!("the profile that is timed moves no thread")
         }
-        Step::Link { .. } | Step::BootLine { .. } => {
+        Step::Swap { .. } | Step::Link { .. } | Step::BootLine { .. } => {
             unreachable!("the profile that is timed has none of these")
         }
     }

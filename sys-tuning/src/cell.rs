@@ -11,7 +11,7 @@ use host::hugepages::{self, PageSize};
 use host::numa::NodeId;
 use host::tasks::Pid;
 use host::threads::Policy;
-use host::{Error, Root, affinity, resctrl, scheduling};
+use host::{Error, Root, affinity, resctrl, scheduling, swaps};
 use units::{CpuId, CpuSet};
 
 use crate::boot::{self, Line};
@@ -64,6 +64,13 @@ pub(crate) enum Form {
         /// Of what size.
         size: PageSize,
         /// What the node keeps.
+        floor: Floor,
+    },
+    /// An area to swap to: "off", or "on" and how it is in use. Switched by a system call; shown in a list.
+    SwapArea {
+        /// The device or file.
+        area: String,
+        /// What each memory node keeps when what is swapped out comes back.
         floor: Floor,
     },
     /// A word in a list of words: "on" when it is there. Taken as "+word" or "-word".
@@ -197,7 +204,9 @@ pub(crate) const ABSENT: &str = "absent";
 /// The canonical text of a directory that is.
 pub(crate) const PRESENT: &str = "present";
 const ON: &str = "on";
-const OFF: &str = "off";
+pub(crate) const OFF: &str = "off";
+/// What stands before how an area is swapped to.
+const ON_AS: &str = "on: ";
 
 /// One change of one file, as the kernel wants it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -236,6 +245,13 @@ pub enum Step {
         start_ticks: u64,
         /// How.
         policy: Policy,
+    },
+    /// Swaps to an area, or no more: swapon(2), swapoff(2).
+    Swap {
+        /// Which.
+        area: String,
+        /// How it is to be in use; `None`: not at all.
+        to: Option<swaps::State>,
     },
     /// Tells a network interface's driver these values.
     Link {
@@ -300,6 +316,16 @@ impl Cell {
                     Ok(state) => Ok(Reading::Value { text: state.settings.to_string(), raw: Vec::new() }),
                     Err(error) if error.is_absent() => Ok(Reading::Absent),
                     Err(error) => Err(error),
+                };
+            }
+            Form::SwapArea { area, .. } => {
+                return match host::if_present(swaps::areas(root))? {
+                    None => Ok(Reading::Absent),
+                    Some(areas) => {
+                        let found = areas.iter().find(|known| known.path == *area);
+                        let text = found.map_or(OFF.to_owned(), |known| format!("{ON_AS}{}", known.state));
+                        Ok(Reading::Value { text, raw: Vec::new() })
+                    }
                 };
             }
             Form::Strays(fence) => {
@@ -373,6 +399,7 @@ impl Cell {
             | Form::Partition
             | Form::Schedule { .. }
             | Form::Strays(_)
+            | Form::SwapArea { .. }
             | Form::QueuesBeyond { .. }
             | Form::Inferred(_) => Ok(shown.to_owned()),
             Form::CacheWays => resctrl::masks(&raw.concat()).map(|masks| masks.to_string()),
@@ -399,6 +426,7 @@ impl Cell {
         let online = match &self.form {
             Form::CpuMask { online, .. } | Form::Affinity { online, .. } => online,
             Form::Link { .. } => return same_settings(one, other),
+            Form::SwapArea { .. } => return same_area(one, other),
             // A partition that was invalid is asked for by its word; whether it becomes so again is the kernel's business.
             Form::Partition if is_invalid(other) => return partition_word(one) == partition_word(other),
             _ => return one == other,
@@ -493,6 +521,10 @@ impl Cell {
             Form::Schedule { tid, start_ticks } => {
                 vec![Step::Schedule { tid: *tid, start_ticks: *start_ticks, policy: to.parse()? }]
             }
+            Form::SwapArea { area, .. } => {
+                let to = if to == OFF { None } else { Some(swapped(to)?) };
+                vec![Step::Swap { area: area.clone(), to }]
+            }
             Form::Link { address, aspect } => settings_steps(from, to)?
                 .into_iter()
                 .map(|values| Step::Link { address: address.clone(), aspect: *aspect, values })
@@ -535,6 +567,7 @@ impl Cell {
             | Form::Pair { .. }
             | Form::Affinity { .. }
             | Form::Schedule { .. }
+            | Form::SwapArea { .. }
             | Form::Strays(_)
             | Form::QueuesBeyond { .. }
             | Form::Link { .. }
@@ -562,6 +595,20 @@ impl Cell {
             }
             _ => false,
         }
+    }
+}
+
+/// How an area is in use.
+// Format: "on: partition, 1048572 KiB, priority -2"
+fn swapped(text: &str) -> Result<swaps::State, String> {
+    text.strip_prefix(ON_AS).ok_or_else(|| format!("{text:?} is no value of it"))?.parse()
+}
+
+/// Two areas that are used alike: where the kernel chooses the priority, it chooses the next one down each time.
+fn same_area(one: &str, other: &str) -> bool {
+    match (swapped(one), swapped(other)) {
+        (Ok(one), Ok(other)) => one.priority == other.priority || (one.priority < 0 && other.priority < 0),
+        _ => one == other,
     }
 }
 
@@ -746,6 +793,8 @@ mod tests {
             Step::Affinity { tid, start_ticks, cpus } => format!("{tid}@{start_ticks}={cpus}"),
             Step::Schedule { tid, start_ticks, policy } => format!("{tid}@{start_ticks}={policy}"),
             Step::Link { address, values, .. } => format!("{}: {values}", address.name),
+            Step::Swap { area, to: None } => format!("{area}: off"),
+            Step::Swap { area, to: Some(to) } => format!("{area}: {to}"),
             Step::BootLine { dir, line, .. } => format!("{dir}: {line}"),
         };
         let told = match cell.steps(from, to) {
@@ -796,6 +845,15 @@ mod tests {
             "rr:5",
             "error: \"rr:5\" is no scheduling policy; use other, or fifo:1 to fifo:99",
         );
+        let area = Form::SwapArea { area: "/dev/vda2".into(), floor: Floor::default() };
+        let area = Cell::plain("swap area /dev/vda2", area);
+        let on = "on: partition, 1048572 KiB, priority -2";
+        check(&area, on, "off", "/dev/vda2: off");
+        check(&area, "off", on, "/dev/vda2: partition, 1048572 KiB, priority -2");
+        check(&area, "off", "on", "error: \"on\" is no value of it");
+        check(&area, "off", "on: /bin/sh", "error: \"/bin/sh\" does not say how an area is swapped to");
+        assert!(area.same(on, "on: partition, 1048572 KiB, priority -3") && !area.same(on, "off"));
+        assert!(!area.same(on, "on: partition, 1048572 KiB, priority 5"));
         let ways = Cell::plain("/c", Form::CacheWays);
         check(&ways, "0=7ff;1=7ff", "0=ff0;1=7ff", "/c=L3:0=ff0;1=7ff\n");
         check(&ways, "0=7ff", "0=x", "error: \"x\" is no mask of cache ways, as in 7ff");

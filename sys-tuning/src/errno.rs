@@ -46,6 +46,14 @@ const TABLE: &[(&str, i32, Meaning, &str)] = &[
     ("cpu.epp", EBUSY, Meaning::Failed, knobs::power::preference::UNDER_PERFORMANCE),
     ("iso.watchdog", EPERM, Meaning::NotApplicable, knobs::isolation::watchdog::NO_COUNTER),
     ("iso.watchdog", EACCES, Meaning::NotApplicable, knobs::isolation::watchdog::NO_COUNTER),
+    (
+        "mem.swapoff",
+        EPERM,
+        Meaning::Failed,
+        "it takes CAP_SYS_ADMIN, which the keeper does not have; `quell tune apply` by root has",
+    ),
+    ("mem.swapoff", ENOMEM, Meaning::Failed, "what is swapped out does not fit into memory"),
+    ("mem.swapoff", EINVAL, Meaning::Failed, "there is no area to swap to any more"),
     ("iso.smt", EBUSY, Meaning::Failed, "the kernel has switching of hardware threads disabled for now"),
     (
         "iso.offline",

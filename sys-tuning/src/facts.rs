@@ -18,6 +18,7 @@ use host::hugepages::{self, PageSize, Pool};
 use host::irqs::{self, Line, Place};
 use host::numa::{self, Node, NodeId};
 use host::scheduling::{self, KernelThread};
+use host::swaps::{self, Area};
 use host::workqueues::{self, Queue};
 use host::{Error, Root, if_present, rt};
 use units::{CpuId, CpuSet, Irq, Nanos};
@@ -74,6 +75,8 @@ pub(crate) struct Facts {
     pub clocksource: Option<Clocksource>,
     /// The identities of the files of each pattern.
     pub files: BTreeMap<&'static str, Vec<String>>,
+    /// The areas that are swapped to; `None` on a kernel that cannot swap.
+    pub swaps: Option<Vec<Area>>,
     /// The network interfaces, and what of their drivers was asked for.
     pub network: Network,
     pub problems: Vec<(Topic, String)>,
@@ -169,6 +172,9 @@ impl Facts {
         }
         if wants(Topic::Boot) {
             facts.boot = problems.note(Topic::Boot, BootFacts::read(root).map(Some));
+        }
+        if wants(Topic::Swaps) {
+            facts.swaps = problems.note(Topic::Swaps, if_present(swaps::areas(root)));
         }
         if wants(Topic::Clock) {
             facts.clocksource = problems.note(Topic::Clock, if_present(Clocksource::read(root)));

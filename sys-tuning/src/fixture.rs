@@ -6,7 +6,7 @@
 //! were captured, so such a change stays `pending`), clamping, refusals, and files that appear in a new control group.
 
 use host::threads::Policy;
-use host::{Error, Root, choice};
+use host::{Error, Root, choice, swaps};
 use units::CpuSet;
 
 use crate::cell::{Cell, Form, Step};
@@ -24,6 +24,7 @@ pub(crate) fn write(root: &Root, cell: &Cell, to: &str, restored: Option<&[Strin
             Step::Write { path, text } => write_all(root, shown(root, cell, &path, &text)?.into_iter())?,
             Step::Affinity { cpus, .. } => confine(root, cell, &cpus)?,
             Step::Schedule { policy, .. } => schedule(root, cell, policy)?,
+            Step::Swap { area, to } => swap(root, &area, to)?,
             // Its blocks are plain files everywhere: the writer takes care of them.
             // A captured tree has neither a boot loader nor drivers.
             Step::BootLine { .. } | Step::Link { .. } => {}
@@ -35,6 +36,17 @@ pub(crate) fn write(root: &Root, cell: &Cell, to: &str, restored: Option<&[Strin
 /// Gives a thread these CPUs: where no call may be made, its status file is what there is of it.
 pub(crate) fn confine(root: &Root, cell: &Cell, cpus: &CpuSet) -> Result<(), Error> {
     root.write(&cell.path, &with_cpus(&root.read_lossy(&cell.path)?, &cpus.to_string()))
+}
+
+/// Puts an area on the list of those that are swapped to, or takes it off.
+pub(crate) fn swap(root: &Root, path: &str, to: Option<swaps::State>) -> Result<(), Error> {
+    let text = root.read_lossy(swaps::SWAPS)?;
+    let is_other = |line: &&str| line.split_ascii_whitespace().next() != Some(path);
+    let mut text: String = text.lines().filter(is_other).map(|line| format!("{line}\n")).collect();
+    if let Some(state) = to {
+        text.push_str(&swaps::line(&swaps::Area { path: path.to_owned(), state, used_kib: 0 }));
+    }
+    root.write(swaps::SWAPS, &text)
 }
 
 /// Gives a thread this policy, likewise.

@@ -76,6 +76,33 @@ pub(crate) fn memory(scope: &Scope<'_>, profile: &Profile, draft: &mut Draft) {
     }
 }
 
+/// What is swapped out comes back into memory beside what the rest of the plan takes; what does not fit is not wished for.
+pub(crate) fn swapped(scope: &Scope<'_>, profile: &Profile, draft: &mut Draft) {
+    let facts = scope.facts;
+    let is_switched_off = |wish: &Wish| matches!(&wish.cell.form, Form::SwapArea { .. }) && wish.to.is_some();
+    let of_wish = |wish: &Wish| facts.swaps.iter().flatten().find(|area| area.path == wish.identity);
+    let gone = draft.wishes.iter().filter(|wish| is_switched_off(wish)).filter_map(of_wish);
+    let used_kib: u64 = gone.map(|area| area.used_kib).sum();
+    if used_kib == 0 {
+        return;
+    }
+    let pages = draft.wishes.iter().filter_map(|wish| pool_demand(wish, facts, profile));
+    let reserve_bytes = draft.wishes.iter().find_map(|wish| reserve_growth(wish, facts)).unwrap_or(0);
+    let taken = Demand { pools: pages.collect(), reserve_bytes }.growth_bytes();
+    let bytes = (used_kib << 10).saturating_add(taken);
+    let Some(objection) = headroom::swap_objection(&facts.nodes, facts.floor, bytes) else { return };
+    let beside = match taken {
+        0 => String::new(),
+        taken => format!(", and the plan takes {} MiB more", taken.div_ceil(1 << 20)),
+    };
+    let reason = format!(
+        "{} MiB of what is swapped out would come back{beside}: {objection}",
+        used_kib.div_ceil(1 << 10)
+    );
+    draft.danger("mem.swapoff", false, reason);
+    draft.wishes.retain(|wish| !is_switched_off(wish));
+}
+
 /// The node whose pool of huge pages the wish sizes.
 fn pool_of(wish: &Wish) -> Option<NodeId> {
     match wish.cell.form {

@@ -60,6 +60,28 @@ pub(crate) fn objection(node: &Node, floor: Floor, bytes: u64) -> Option<String>
     })
 }
 
+/// Why the nodes together do not take `bytes` more, which no node is named for: what was swapped out comes back to where its
+/// owner runs.
+pub(crate) fn swap_objection(nodes: &[Node], floor: Floor, bytes: u64) -> Option<String> {
+    let sum = |of: &dyn Fn(&Node) -> u64| nodes.iter().map(of).fold(0, u64::saturating_add);
+    let most = sum(&|node| spare(node, floor).saturating_sub(MARGIN_BYTES));
+    if nodes.is_empty() {
+        return Some("this kernel does not say how much memory is free".to_owned());
+    }
+    (bytes > most).then(|| {
+        format!(
+            "{} MiB are free and {} MiB of file cache can be had, {} MiB of them stay free ({} % of each node, at least 1 GiB) \
+             and {} MiB a node are left for others, so at most {} MiB can be taken",
+            mib(sum(&|node| node.free_bytes)),
+            mib(sum(&reclaimable)),
+            mib(sum(&|node| floor.of(node.total_bytes))),
+            floor.percent,
+            mib(MARGIN_BYTES),
+            mib(most)
+        )
+    })
+}
+
 /// What a plan asks of one node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Demand {

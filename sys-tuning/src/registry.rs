@@ -307,6 +307,7 @@ pub(crate) enum Topic {
     KernelThreads,
     Kernel,
     Caches,
+    Swaps,
 }
 
 /// Every knob, in the order in which changes are made.
@@ -342,6 +343,8 @@ const COMPOSED: &[&Knob] = &[&knobs::boot_line::KNOB];
 const ALL: &[&Knob] = &[
     // Memory.
     &knobs::memory::SWAP,
+    // Before what takes memory: what was swapped out comes back first.
+    &knobs::memory::swapoff::KNOB,
     &knobs::memory::dirty::KNOB,
     &knobs::memory::THP,
     &knobs::memory::KSM,

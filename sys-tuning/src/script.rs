@@ -37,6 +37,11 @@ fn line(step: &Step) -> String {
         Step::Schedule { tid, policy: Policy::Fifo(priority), .. } => {
             format!("chrt --fifo --pid {priority} {tid}")
         }
+        Step::Swap { area, to: None } => format!("swapoff {}", quoted(area)),
+        Step::Swap { area, to: Some(state) } if state.priority < 0 => format!("swapon {}", quoted(area)),
+        Step::Swap { area, to: Some(state) } => {
+            format!("swapon --priority {} {}", state.priority, quoted(area))
+        }
         Step::Link { address, aspect, values } => told_driver(address, *aspect, values),
         Step::BootLine { dir, line, .. } if line.is_empty() => format!(
             "grub-editenv {0}/armed.env set quell_armed= && grub-editenv {0}/good.env set quell_good= quell_good_id=",

@@ -120,7 +120,7 @@ fn look(root: &Root, wish: Wish) -> Seen {
 
 /// Asks the system, not the kernel attribute: a file's rights and its file system's state.
 fn unwritable(root: &Root, cell: &Cell) -> Option<Errno> {
-    if cell.is_fleeting() && root.is_system() {
+    if (cell.is_fleeting() || matches!(cell.form, Form::SwapArea { .. })) && root.is_system() {
         // A system call, not a file. Root is who has the capability for other people's threads, as far as can be told.
         return (!host::own::user().is_root()).then_some(Errno::EPERM);
     }
@@ -146,6 +146,7 @@ pub(crate) fn draft(facts: &Facts, roles: &Roles, profile: &Profile) -> Draft {
         }
     }
     guard::memory(&scope, profile, &mut draft);
+    guard::swapped(&scope, profile, &mut draft);
     guard::offline(&scope, &mut draft);
     boot::compose(&scope, &mut draft);
     draft

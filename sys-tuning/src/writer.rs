@@ -11,12 +11,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use host::threads::{Policy, Role, monotonic_now, spawn};
-use host::{Error, Root, affinity, ethtool, numa, resctrl, scheduling};
+use host::{Error, Root, affinity, ethtool, numa, resctrl, scheduling, swaps};
 use units::limits::{BLOCKED_WRITES_MAX, KERNEL_WRITE_DEADLINE};
 use units::{CpuSet, Nanos};
 
 use crate::boot;
-use crate::cell::{Cell, Form, Reading, Step};
+use crate::cell::{Cell, Form, OFF, Reading, Step};
 use crate::errno;
 use crate::fixture;
 use crate::headroom;
@@ -215,6 +215,7 @@ impl Batch<'_> {
         let patience = match self.jobs[index].cell.form {
             Form::Pages { .. } => PAGES_PATIENCE,
             Form::Link { .. } => LINK_PATIENCE,
+            Form::SwapArea { .. } => SWAP_PATIENCE,
             Form::BootLine { .. } if self.root.is_system() => DISK_PATIENCE,
             _ => 1,
         };
@@ -316,6 +317,9 @@ impl Worker {
         {
             return Done::Changed(before);
         }
+        if let Some(objection) = self.swap_objection(job) {
+            return Done::Differs(before, objection);
+        }
         let written = match job.cell.form {
             Form::Pages { .. } if before != Reading::Torn => return self.resize(index, job, before),
             Form::BootLine { ref dir } => boot::write_line(&self.root, dir, &job.to),
@@ -378,6 +382,9 @@ impl Worker {
                 scheduling::set_schedule(&self.root, *tid, *start_ticks, *policy)
             }
             Step::Link { address, aspect, values } => ethtool::set(&self.root, address, *aspect, values),
+            Step::Swap { area, to } if !self.root.is_system() => fixture::swap(&self.root, area, *to),
+            Step::Swap { area, to: None } => swaps::switch_off(&self.root, area),
+            Step::Swap { area, to: Some(to) } => swaps::switch_on(&self.root, area, to.priority),
             Step::BootLine { dir, .. } => {
                 Err(Error::Path { path: dir.clone(), problem: "a boot line is more than one write" })
             }
@@ -420,6 +427,19 @@ impl Worker {
             }
             now = after;
         }
+    }
+
+    /// Why what is swapped to an area is not brought back at this very moment.
+    fn swap_objection(&self, job: &Job) -> Option<String> {
+        let Form::SwapArea { area, floor } = &job.cell.form else { return None };
+        let areas = swaps::areas(&self.root).ok()?;
+        let used = areas.iter().find(|known| known.path == *area)?.used_kib << 10;
+        if job.to != OFF || used == 0 {
+            return None;
+        }
+        let nodes = numa::nodes(&self.root).unwrap_or_default();
+        let nodes: Vec<_> = nodes.into_iter().filter_map(|id| numa::node(&self.root, id).ok()).collect();
+        headroom::swap_objection(&nodes, *floor, used).map(|objection| format!("left as it is: {objection}"))
     }
 
     /// A plain file gets its bytes as the kernel would show them.
@@ -469,6 +489,9 @@ const PAGES_PATIENCE: u64 = 20;
 
 /// How much longer a driver may take: it may stop the card, and wait for the link.
 const LINK_PATIENCE: u64 = 40;
+
+/// How much longer it may take to read back what is swapped out: a disk gives some GiB in that minute.
+const SWAP_PATIENCE: u64 = 240;
 
 /// How much longer an edit of the boot line may take: it is flushed to a disk several times over.
 const DISK_PATIENCE: u64 = 40;

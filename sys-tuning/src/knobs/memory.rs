@@ -5,6 +5,7 @@ pub(crate) mod dirty;
 pub(crate) mod free;
 pub(crate) mod huge;
 pub(crate) mod hugeboot;
+pub(crate) mod swapoff;
 
 use host::{Root, if_present};
 
@@ -20,24 +21,24 @@ pub(crate) static SWAP: Knob = Knob {
     group: Group::Memory,
     doc: "a page swapped out costs a disk read when the application touches it",
     attributes: &[
-    Attribute::at(
-        "swappiness",
-        Kind::Integer { min: 0, max: 200 },
-        "how readily anonymous pages are swapped out: 0 only when memory runs out, 200 first",
-        Home::Sysctl("vm.swappiness"),
-    ),
+        Attribute::at(
+            "swappiness",
+            Kind::Integer { min: 0, max: 200 },
+            "how readily anonymous pages are swapped out: 0 only when memory runs out, 200 first",
+            Home::Sysctl("vm.swappiness"),
+        ),
         Attribute::at(
             "areas",
             Kind::Choice(&["none", "some"]),
-            "whether the host is expected to have areas to swap to; quell does not switch them off: what is swapped out \
-             would have to fit into memory at that moment",
+            "whether the host is expected to have areas to swap to; mem.swapoff switches them off",
             Home::Elsewhere(&Elsewhere {
                 infer: areas,
                 suits: |shown, wanted| shown == wanted,
-                remedy: "`swapoff -a`, and take them out of /etc/fstab",
+                remedy: "mem.swapoff, or `swapoff -a`; and take them out of /etc/fstab",
             }),
         )
-        .absent(Absence::Satisfied("this kernel cannot swap"))],
+        .absent(Absence::Satisfied("this kernel cannot swap")),
+    ],
     source: "10: TuneD latency-performance; swap off: rigtorp.se low latency guide",
     absence: Absence::NotApplicable("this kernel cannot swap"),
     effect: "the kernel reads this variable at each reclaim; /proc/swaps lists the areas",

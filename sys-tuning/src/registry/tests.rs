@@ -13,6 +13,7 @@ const TREES: &[&str] = &[
     "/boot/{grub}/quell/",
     "/dev/cpu_dma_latency",
     "ethtool of ",
+    "swap area ",
 ];
 
 fn rows() -> impl Iterator<Item = &'static Knob> {

@@ -648,7 +648,9 @@ fn kernel_time(steps: &[Step]) -> units::Nanos {
             Step::Schedule { tid, start_ticks, policy } => {
                 scheduling::set_schedule(&root, *tid, *start_ticks, *policy)
             }
-            Step::Link { .. } | Step::BootLine { .. } => panic!("no profile here has one of these"),
+            Step::Swap { .. } | Step::Link { .. } | Step::BootLine { .. } => {
+                panic!("no profile here has one of these")
+            }
         };
         done.unwrap();
     }

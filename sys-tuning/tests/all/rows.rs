@@ -253,7 +253,8 @@ fn what_others_have_to_change_is_reported() {
     assert!(machine.snapshot() == before);
     assert_eq!(
         verified(&engine.verify(&profile(text)).unwrap()),
-        "mem.swap areas: failed expected none, inferred some: reported only, `swapoff -a`, and take them out of /etc/fstab\n\
+        "mem.swap areas: failed expected none, inferred some: reported only, mem.swapoff, or `swapoff -a`; and take them out of \
+         /etc/fstab\n\
          fw.smi interrupts: not-applicable SMIs are not counted here: it takes the msr module, root, and an Intel processor \
          that is not virtual\n\
          mem.lock limit: failed expected unlimited, inferred 8388608 bytes of process 4714: reported only, \
@@ -265,6 +266,46 @@ fn what_others_have_to_change_is_reported() {
     machine.put("/proc/swaps", "Filename\tType\tSize\tUsed\tPriority\n");
     let told = verified(&engine.verify(&profile("'mem.swap' = { areas = 'none' }")).unwrap());
     assert_eq!(told, "mem.swap areas: ok");
+}
+
+/// As the kernel writes them; the last two got their priorities from the kernel, one after the other.
+const AREAS: &str = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n\
+    /var/swap                               file\t\t16380\t\t0\t\t5\n\
+    /dev/vda2                               partition\t1048572\t\t0\t\t-2\n\
+    /dev/vdb1                               partition\t10485756\t0\t\t-3\n";
+
+#[test]
+fn areas_to_swap_to_go_and_come_back_as_they_were() {
+    check(
+        &[("/proc/swaps", AREAS)],
+        "'mem.swapoff' = { areas = 'all' }",
+        &[("/proc/swaps", AREAS.lines().next().unwrap())],
+        &["mem.swapoff areas: ok already so: nothing is swapped to"],
+    );
+}
+
+/// What is swapped out and does not fit into memory is refused with the arithmetic, and nothing is written.
+#[test]
+fn what_is_swapped_out_has_to_fit_into_memory() {
+    let machine = Machine::new();
+    let used = |kib: u64| AREAS.replace("1048572\t\t0", &format!("1048572\t\t{kib}"));
+    machine.put("/proc/swaps", &used(900_000_000));
+    let refused = plan(&machine.engine(), "'mem.swapoff' = { areas = 'all' }");
+    assert!(refused.changes.is_empty(), "{:?}", refused.changes);
+    let danger = &refused.dangers[0];
+    assert!(!danger.may_be_accepted && danger.knob == "mem.swapoff", "{danger:?}");
+    let told = &danger.reason;
+    assert!(told.starts_with("878907 MiB of what is swapped out would come back: "), "{told}");
+    let most: u64 = told
+        .rsplit_once("at most ")
+        .and_then(|(_, most)| most.strip_suffix(" MiB can be taken")?.parse().ok())
+        .unwrap();
+    machine.put("/proc/swaps", &used(most << 10));
+    assert!(plan(&machine.engine(), "'mem.swapoff' = { areas = 'all' }").dangers.is_empty());
+    // What huge pages of the same plan take is added to it.
+    let both = "'mem.swapoff' = { areas = 'all' }\n'mem.huge' = { 2M = { node0 = 1 } }";
+    let told = plan(&machine.engine(), both).dangers[0].reason.clone();
+    assert!(told.contains("would come back, and the plan takes 2 MiB more: "), "{told}");
 }
 
 /// The dearest defence goes only when the profile says what that means; no flag of the command stands in for it.
