@@ -52,6 +52,7 @@ pub mod sysctl_d;
 pub mod sysctl_files;
 pub mod tasks;
 pub mod threads;
+pub mod timestamps;
 pub mod tmpfiles_d;
 pub mod tuned;
 pub mod udev_rules;

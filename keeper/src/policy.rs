@@ -39,6 +39,8 @@ pub struct Policy {
     pub agent_user: Name,
     /// The latency `quell-hold` asks of all CPUs, in microseconds; `None` asks for nothing.
     pub hold_latency_us: Option<u32>,
+    /// Whether `quell-hold` keeps the stamping of packets on.
+    pub hold_timestamps: bool,
     /// When the host trades, and what may be changed meanwhile.
     pub trading: Trading,
 }
@@ -58,6 +60,7 @@ impl Default for Policy {
             boot_settle: Nanos::from_secs(60),
             agent_user: "quell".parse().expect("a built-in name is one"),
             hold_latency_us: None,
+            hold_timestamps: false,
             trading: Trading::NEVER,
         }
     }
@@ -119,6 +122,7 @@ impl Policy {
             let problem = format!("profile {:?} is not among profiles", profile.value);
             top.mistake(&profile.place, problem);
         }
+        let (hold_latency_us, hold_timestamps) = hold(&top);
         let policy = Self {
             profile: profile.map(|found| found.value),
             profiles,
@@ -136,7 +140,8 @@ impl Policy {
             settle: span(&top, "settle", default.settle),
             boot_settle: span(&top, "boot_settle", default.boot_settle),
             agent_user: top.parsed("agent_user").map_or(default.agent_user, |found| found.value),
-            hold_latency_us: hold(&top),
+            hold_latency_us,
+            hold_timestamps,
             trading: Trading::parse(&top),
         };
         top.finish();
@@ -197,13 +202,14 @@ fn span(top: &Section<'_>, key: &str, default: Nanos) -> Nanos {
     found.value
 }
 
-fn hold(top: &Section<'_>) -> Option<u32> {
+fn hold(top: &Section<'_>) -> (Option<u32>, bool) {
     let hold = top.section("hold");
     let is_any =
         hold.value("latency_us").is_some_and(|node| node.value == config::Value::String(ANY.to_owned()));
     let latency = if is_any { None } else { hold.integer("latency_us", HOLD_LATENCY_US) };
+    let timestamps = hold.boolean("timestamps").is_some_and(|found| found.value);
     hold.finish();
-    latency.and_then(|found| u32::try_from(found.value).ok())
+    (latency.and_then(|found| u32::try_from(found.value).ok()), timestamps)
 }
 
 /// The text of a file that only root (or whoever runs this) can have written.
@@ -265,7 +271,7 @@ mod tests {
             "p",
             "profile = 'balanced'\nprofiles = ['balanced', 'observe']\nallow = ['repair', 'evacuate']\nrepair = true\n\
              repair_except = ['mem.thp']\nmax_changes_per_hour = 5\nfight_rounds = 2\n\
-             settle = '1s'\nboot_settle = '2s'\nagent_user = 'nobody'\n[hold]\nlatency_us = 10\n",
+             settle = '1s'\nboot_settle = '2s'\nagent_user = 'nobody'\n[hold]\nlatency_us = 10\ntimestamps = true\n",
         );
         let expected = Policy {
             profile: Some("balanced".into()),
@@ -279,6 +285,7 @@ mod tests {
             boot_settle: Nanos::from_secs(2),
             agent_user: "nobody".parse().unwrap(),
             hold_latency_us: Some(10),
+            hold_timestamps: true,
             trading: Trading::NEVER,
         };
         assert_eq!(policy.unwrap(), expected);

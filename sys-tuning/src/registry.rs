@@ -415,6 +415,7 @@ const ALL: &[&Knob] = &[
     &knobs::firmware::SETUP,
     &knobs::power::DMA,
     &knobs::isolation::services::STALLD,
+    &knobs::isolation::services::STATIC_KEY,
     &knobs::firmware::SMI,
     &knobs::memory::LOCK,
     &knobs::accounting::NOISE,

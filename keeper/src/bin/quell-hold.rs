@@ -1,8 +1,9 @@
-//! `quell-hold`: keeps the idle states of all CPUs shallow for as long as it lives.
+//! `quell-hold`: keeps the idle states of all CPUs shallow, and packets stamped, for as long as it lives.
 //!
-//! The kernel ties the request to an open descriptor of `/dev/cpu_dma_latency`, so somebody has to sit there and hold it.
-//! That is all this process does: it asks, reads back what is in force, says READY and waits for its end, with which the
-//! request is gone, however that end came. Limits of single CPUs need no holder and are the better choice where they do.
+//! The kernel ties both requests to an open descriptor (of `/dev/cpu_dma_latency`, of a socket), so somebody has to sit
+//! there and hold it. That is all this process does: it asks, reads back what is in force, says READY and waits for its end,
+//! with which the requests are gone, however that end came. Limits of single CPUs need no holder and are the better choice
+//! where they do.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -11,18 +12,21 @@ use std::process::ExitCode;
 
 use host::Root;
 use host::pm_qos::{GLOBAL, GlobalLatency};
+use host::timestamps::Held;
 use keeper::notify::Notify;
 use keeper::policy::{HOLD_LATENCY_US, Policy};
 use nix::sys::signal::{SigSet, Signal};
 use report::Exit;
 
 const HELP: &str = "\
-Holds a limit on the wake-up latency of all CPUs, for as long as it runs (/dev/cpu_dma_latency).
+Holds a limit on the wake-up latency of all CPUs (/dev/cpu_dma_latency), or the stamping of packets, for as long as it runs.
 
 Usage: quell-hold [OPTIONS]
 
 Options:
       --latency-us N   microseconds an idle CPU may take to wake up; 0 makes it poll [default: the policy's hold.latency_us]
+      --timestamps     keep the stamping of packets on (SO_TIMESTAMP), so that switching it interrupts no CPU
+                       [default: the policy's hold.timestamps]
       --policy FILE    the policy [default: /etc/quell/policy.toml]
       --root DIR       a captured tree in place of the machine [default: /]
   -h, --help           this text
@@ -33,6 +37,7 @@ Options:
 #[derive(Debug, PartialEq, Eq)]
 struct Arguments {
     latency_us: Option<u32>,
+    timestamps: bool,
     policy: Option<PathBuf>,
     root: PathBuf,
 }
@@ -55,7 +60,7 @@ fn main() -> ExitCode {
 /// The arguments; `None` when a text was all that was asked for.
 fn parse(given: impl IntoIterator<Item = OsString>) -> Result<Option<Arguments>, String> {
     let mut given = given.into_iter();
-    let mut arguments = Arguments { latency_us: None, policy: None, root: "/".into() };
+    let mut arguments = Arguments { latency_us: None, timestamps: false, policy: None, root: "/".into() };
     while let Some(flag) = given.next() {
         let name = flag.to_string_lossy().into_owned();
         let mut value = || {
@@ -67,6 +72,7 @@ fn parse(given: impl IntoIterator<Item = OsString>) -> Result<Option<Arguments>,
             Some("-V" | "--version") => {
                 return Ok(print(concat!("quell-hold ", env!("CARGO_PKG_VERSION"), "\n")));
             }
+            Some("--timestamps") => arguments.timestamps = true,
             Some("--latency-us") => arguments.latency_us = Some(latency(&value()?)?),
             Some("--policy") => arguments.policy = Some(value()?.into()),
             Some("--root") => arguments.root = value()?.into(),
@@ -91,43 +97,74 @@ fn hold(arguments: &Arguments) -> Result<(), Failure> {
     let ends: SigSet = [Signal::SIGINT, Signal::SIGTERM].into_iter().collect();
     let failed = |problem: String| (Exit::Failure, problem);
     ends.thread_block().map_err(|errno| failed(format!("cannot block signals: {errno}")))?;
-    let micros = wanted(arguments)?;
+    let (micros, timestamps) = wanted(arguments)?;
     let mut notify = Notify::from_environment()
         .map_err(|cause| failed(format!("NOTIFY_SOCKET: cannot reach the service manager: {cause}")))?;
-    let held = GlobalLatency::hold(&Root::at(&arguments.root), micros).map_err(|error| match error.is_absent() {
-        true => failed(format!(
-            "{GLOBAL}: this kernel has no such device (CONFIG_CPU_IDLE, or the unit hides it: DeviceAllow=)"
-        )),
-        false => failed(error.to_string()),
-    })?;
-    let in_force = held.in_force().map_err(|error| failed(error.to_string()))?;
-    if in_force > micros {
-        return Err(failed(format!("{GLOBAL}: asked for {micros} us, and {in_force} us is in force")));
+    let (mut held, mut told) = ((None, None), Vec::new());
+    if let Some(micros) = micros {
+        let (latency, status) = hold_latency(arguments, micros).map_err(failed)?;
+        (held.0, told) = (Some(latency), vec![status]);
     }
-    let status = match in_force < micros {
-        true => format!("holds {micros} us; somebody else holds {in_force} us, which is in force"),
-        false => format!("holds {micros} us, which is in force"),
-    };
+    if timestamps {
+        held.1 = Some(hold_timestamps().map_err(failed)?);
+        told.push("holds the stamping of packets".to_owned());
+    }
+    let status = told.join("; ");
     let _ = writeln!(io::stderr(), "quell-hold: {status}"); // the journal may be away; the request holds
     notify.status(&status);
     notify.ready();
     ends.wait().map_err(|errno| failed(format!("cannot wait: {errno}")))?;
     notify.stopping();
+    drop(held);
     Ok(())
 }
 
-fn wanted(arguments: &Arguments) -> Result<u32, Failure> {
-    if let Some(micros) = arguments.latency_us {
-        return Ok(micros);
+/// The request, and what is in force with it.
+fn hold_latency(arguments: &Arguments, micros: u32) -> Result<(GlobalLatency, String), String> {
+    let held = GlobalLatency::hold(&Root::at(&arguments.root), micros).map_err(|error| match error.is_absent() {
+        true => format!(
+            "{GLOBAL}: this kernel has no such device (CONFIG_CPU_IDLE, or the unit hides it: DeviceAllow=)"
+        ),
+        false => error.to_string(),
+    })?;
+    let in_force = held.in_force().map_err(|error| error.to_string())?;
+    if in_force > micros {
+        return Err(format!("{GLOBAL}: asked for {micros} us, and {in_force} us is in force"));
+    }
+    let status = match in_force < micros {
+        true => format!("holds {micros} us; somebody else holds {in_force} us, which is in force"),
+        false => format!("holds {micros} us, which is in force"),
+    };
+    Ok((held, status))
+}
+
+fn hold_timestamps() -> Result<Held, String> {
+    let failed = |cause| {
+        format!(
+            "SO_TIMESTAMP: cannot ask for the stamping of packets: {cause} (RestrictAddressFamilies= takes AF_INET)"
+        )
+    };
+    let held = Held::hold().map_err(failed)?;
+    match held.is_in_force().map_err(failed)? {
+        true => Ok(held),
+        false => Err("SO_TIMESTAMP: asked for, and the kernel says that it is not".to_owned()),
+    }
+}
+
+/// What to hold: at least one of both.
+fn wanted(arguments: &Arguments) -> Result<(Option<u32>, bool), Failure> {
+    if arguments.latency_us.is_some() || arguments.timestamps {
+        return Ok((arguments.latency_us, arguments.timestamps));
     }
     let path = arguments.policy.clone().unwrap_or_else(|| "/etc/quell/policy.toml".into());
     let policy = Policy::read(&path, arguments.policy.is_some());
     let policy = policy.map_err(|mistakes| (Exit::Usage, mistakes.to_string()))?;
-    policy.hold_latency_us.ok_or_else(|| {
-        let problem =
-            "nothing to hold: set hold.latency_us to a number, give --latency-us N, or disable the unit";
-        (Exit::Usage, format!("{}: {problem}", path.display()))
-    })
+    if policy.hold_latency_us.is_none() && !policy.hold_timestamps {
+        let problem = "nothing to hold: set hold.latency_us to a number or hold.timestamps to true, give --latency-us N or \
+                       --timestamps, or disable the unit";
+        return Err((Exit::Usage, format!("{}: {problem}", path.display())));
+    }
+    Ok((policy.hold_latency_us, policy.hold_timestamps))
 }
 
 fn print(text: &str) -> Option<Arguments> {
@@ -152,7 +189,7 @@ mod tests {
 
     #[test]
     fn the_command_line() {
-        let nothing = || Arguments { latency_us: None, policy: None, root: "/".into() };
+        let nothing = || Arguments { latency_us: None, timestamps: false, policy: None, root: "/".into() };
         check("", Ok(nothing()));
         check("--latency-us 0", Ok(Arguments { latency_us: Some(0), ..nothing() }));
         check(
@@ -164,6 +201,7 @@ mod tests {
             check(&format!("--latency-us {bad}"), Err(&problem));
         }
         check("10", Err("\"10\" is no argument of quell-hold; see --help"));
+        check("--timestamps", Ok(Arguments { timestamps: true, ..nothing() }));
         check("--policy", Err("--policy: a value is missing behind it; see --help"));
     }
 }

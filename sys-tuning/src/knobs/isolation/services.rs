@@ -1,7 +1,7 @@
 //! What services do about isolation, which quell reports and does not touch: systemd's own CPUs, and stalld.
 
 use host::tasks::{self, Pid};
-use host::{Error, Root, if_present};
+use host::{Error, Root, if_present, timestamps};
 use units::CpuSet;
 
 use crate::registry::{ARGUMENT, Absence, Attribute, Elsewhere, Group, Home, Kind, Knob, REPORTED, Sign};
@@ -78,6 +78,32 @@ pub(crate) static STALLD: Knob = Knob {
     source: "on with real-time hints: cluster-node-tuning-operator; \"probably not\" needed: stalld's own README",
     absence: Absence::NotApplicable("processes cannot be seen from here"),
     effect: "a process of this name runs",
+    ..REPORTED
+};
+
+/// The kernel's code, patched when the first socket asks for stamps of its packets and when the last such socket goes.
+///
+/// Programs that synchronise clocks or trace packets do both. Sources: net/core/dev.c, net_enable_timestamp; TuneD rtentsk.
+pub(crate) static STATIC_KEY: Knob = Knob {
+    id: "iso.static_key",
+    group: Group::Isolation,
+    doc: "each time the stamping of packets is switched on or off, every CPU is interrupted, isolated ones too",
+    attributes: &[Attribute::at(
+        "timestamps",
+        Kind::Choice(&["held", "free"]),
+        "held: a process keeps a socket that asks for stamps, so that nothing is switched whoever else comes and goes",
+        Home::Elsewhere(&Elsewhere {
+            infer: |root| {
+                Some(if timestamps::holder(root).ok()?.is_some() { "held" } else { "free" }.to_owned())
+            },
+            suits: |shown, wanted| shown == wanted,
+            remedy: "a process holds it so that it can never be left behind: set hold.timestamps in \
+                     /etc/quell/policy.toml and start quell-hold.service",
+        }),
+    )],
+    source: "held: TuneD network-latency (rtentsk plug-in), cluster-node-tuning-operator",
+    absence: Absence::NotApplicable("the descriptors of quell-hold cannot be seen from here"),
+    effect: "quell-hold runs and has an internet socket open; whether other programs ask too the kernel shows nobody",
     ..REPORTED
 };
 
