@@ -13,6 +13,8 @@ pub mod rivalry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::BorrowedFd;
 
+use host::Root;
+use host::interfaces::{Interface, interfaces};
 use host::threads::{cpu_time, monotonic_now};
 use orders::{Deed, DriftEvent, Text, Writer};
 use report::WallTime;
@@ -568,15 +570,23 @@ impl Untold {
     }
 }
 
-/// What a profile may want something of, and comes and goes: three small reads.
-/// The trading windows that are open are a part of it: at the end of one, what had to wait is due.
+/// What a profile may want something of, and comes and goes: a few small reads, and some for each network card. The trading windows that are open are a part of it: at the end of one, what had to wait is due.
 fn fingerprint(duty: &Duty, now: Moment) -> String {
     let root = duty.engine.root();
     let names = |dir: &str| root.list(dir).unwrap_or_default().join(" ");
     let online = root.read("/sys/devices/system/cpu/online").unwrap_or_default();
     let open: Vec<&str> =
         duty.trading(now).open(now.wall_s()).map(|(window, _)| window.name.as_str()).collect();
-    [online, names("/proc/irq"), names("/sys/devices/virtual/workqueue"), open.join(" ")].join("\n")
+    [online, names("/proc/irq"), names("/sys/devices/virtual/workqueue"), cards(root), open.join(" ")]
+        .join("\n")
+}
+
+/// Each network card with its number, under which it is new when it was taken away and came back, and its queues, which are
+/// made anew when their count changes. Without those that have no device: containers' come and go all day.
+fn cards(root: &Root) -> String {
+    let card = |one: Interface| format!("{} {} {}", one.index, one.name, one.queues.join(" "));
+    let found = interfaces(root).unwrap_or_default();
+    found.into_iter().filter(Interface::is_device).map(card).collect::<Vec<_>>().join(";")
 }
 
 #[cfg(test)]

@@ -353,6 +353,48 @@ fn what_root_asks_for_while_another_quell_is_at_work_is_followed_afterwards() {
     assert!(kept.duty.held.unfit.is_none(), "{:?}", kept.duty.held.unfit);
 }
 
+/// Queues that a card got since, and a card that went and came back: what stands is brought about on them too.
+#[test]
+fn queues_and_cards_that_come_get_what_stands() {
+    let mut kept = Kept::new(true);
+    let card = |file: &str| format!("sys/class/net/eth0/{file}");
+    let put = |kept: &Kept, file: &str, text: &str| {
+        fs::create_dir_all(kept.path(file).parent().unwrap()).unwrap();
+        write(&kept.path(file), text);
+    };
+    for file in ["possible", "present", "online"] {
+        put(&kept, &format!("sys/devices/system/cpu/{file}"), "0-1\n");
+    }
+    for file in ["offline", "isolated"] {
+        put(&kept, &format!("sys/devices/system/cpu/{file}"), "\n");
+    }
+    put(&kept, "sys/devices/pci0000:00/0000:00:03.0/uevent", "DRIVER=virtio_net\n");
+    put(&kept, &card("ifindex"), "2\n");
+    put(&kept, &card("queues/rx-0/rps_cpus"), "0\n");
+    std::os::unix::fs::symlink("../../../devices/pci0000:00/0000:00:03.0", kept.path(&card("device")))
+        .unwrap();
+    kept.apply("'mem.swap' = { swappiness = 10 }\n'irq.rps' = { rps_cpus = '0' }");
+    let survey = |kept: &mut Kept| assert!(kept.deeds(11_000).is_empty());
+    survey(&mut kept);
+    survey(&mut kept);
+    assert_eq!(kept.get(&card("queues/rx-0/rps_cpus")), "1\n");
+
+    put(&kept, &card("queues/rx-1/rps_cpus"), "0\n");
+    survey(&mut kept);
+    assert_eq!(kept.get(&card("queues/rx-1/rps_cpus")), "1\n", "{}", kept.audit());
+
+    // The same name and place, and another number: nothing that was set is left.
+    put(&kept, &card("ifindex"), "7\n");
+    for queue in 0..2 {
+        kept.swap(&card(&format!("queues/rx-{queue}/rps_cpus")), "0\n");
+    }
+    let _ = kept.deeds(11_000); // told as drift or not: by then it stands
+    let _ = kept.deeds(11_000);
+    for queue in 0..2 {
+        assert_eq!(kept.get(&card(&format!("queues/rx-{queue}/rps_cpus"))), "1\n", "{}", kept.audit());
+    }
+}
+
 #[test]
 fn looking_leaves_no_trace_on_the_disk() {
     let mut kept = Kept::new(true);
