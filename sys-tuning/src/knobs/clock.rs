@@ -12,8 +12,9 @@ use crate::status::Status;
 /// The counter that the kernel keeps time by.
 ///
 /// A kernel that found the time-stamp counter wanting has taken it out of the available ones, and then says yes to a write
-/// of it and keeps the other: what is not available is refused before anything is written. Source:
-/// Documentation/timers/timekeeping.rst; kernel/time/clocksource.c.
+/// of it and keeps the other: what is not available is refused before anything is written. Another source is taken while
+/// every CPU stands still (stop_machine), hence the blast class. Source: Documentation/timers/timekeeping.rst;
+/// kernel/time/clocksource.c; kernel/time/timekeeping.c, timekeeping_notify.
 pub(crate) static SOURCE: Knob = Knob {
     id: "clk.src",
     group: Group::Clock,
@@ -43,7 +44,7 @@ pub(crate) static SOURCE: Knob = Knob {
     ],
     source: "tsc; tsc=reliable: TuneD network-latency, cluster-node-tuning-operator; tsc=nowatchdog: \
              Documentation/admin-guide/kernel-parameters.txt (strict latency requirements)",
-    blast: Blast::Ipi,
+    blast: Blast::Stall,
     absence: Absence::Missing("every kernel has a clock source"),
     effect: "the current source, and that the C library reads it without a system call; of the argument the kernel shows \
              nothing, the boot log of the trial holds no refusal",

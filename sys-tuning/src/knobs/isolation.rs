@@ -16,9 +16,7 @@ pub(crate) mod tasks;
 pub(crate) mod watchdog;
 pub(crate) mod wq;
 
-use crate::registry::{
-    ARGUMENT, Absence, Attribute, Blast, Group, Home, Kind, Knob, Meaning, Needs, PLAIN, Sign,
-};
+use crate::registry::{ARGUMENT, Absence, Attribute, Blast, Group, Home, Kind, Knob, Meaning, PLAIN, Sign};
 
 /// How often each CPU folds its memory counters into the machine's.
 pub(crate) static VMSTAT: Knob = Knob {
@@ -68,7 +66,6 @@ pub(crate) static TIMERMIG: Knob = Knob {
         Home::Sysctl("kernel.timer_migration"),
     )],
     source: "false: TuneD network-latency; true: cluster-node-tuning-operator (isolated CPUs cannot be evacuated otherwise)",
-    needs: Needs::SysAdmin,
     blast: Blast::Ipi,
     absence: Absence::NotApplicable("this kernel does not migrate timers"),
     effect: "the kernel's switch itself",

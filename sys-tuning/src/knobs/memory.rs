@@ -63,11 +63,22 @@ pub(crate) static THP: Knob = Knob {
             Home::File("/sys/kernel/mm/transparent_hugepage/enabled"),
         )
         .shaped(Shape::Bracketed)
-        .seen(Sign::Flat(&Flat {
-            of: &["never"],
-            counters: &["thp_fault_alloc", "thp_collapse_alloc"],
-            unless: &[],
-        })),
+        .seen(Sign::All(&[
+            Sign::Told(no_size_of_its_own),
+            Sign::Flat(&Flat {
+                of: &["never"],
+                counters: &["thp_fault_alloc", "thp_collapse_alloc"],
+                unless: &[],
+            }),
+        ])),
+        Attribute::at(
+            "each_size",
+            Kind::Choice(&["always", "inherit", "madvise", "never"]),
+            "the same by size: inherit does as enabled says, anything else goes before it, never included",
+            Home::Each("/sys/kernel/mm/transparent_hugepage/hugepages-{size}kB/enabled"),
+        )
+        .shaped(Shape::Bracketed)
+        .absent(Absence::Satisfied("this kernel makes huge pages of one size only")),
         Attribute::at(
             "defrag",
             Kind::Choice(&["always", "defer", "defer+madvise", "madvise", "never"]),
@@ -94,7 +105,8 @@ pub(crate) static THP: Knob = Knob {
     source: "never: rigtorp.se, TuneD network-latency, cluster-node-tuning-operator",
     blast: Blast::Stall,
     absence: Absence::Satisfied("this kernel makes no transparent huge pages"),
-    effect: "the bracketed word; over a window, no huge page is made on a fault or by joining. Pages that were joined \
+    effect: "the bracketed word, and with never, that no size has a word of its own that makes huge pages all the same (Linux \
+             6.8); over a window, no huge page is made on a fault or by joining. Pages that were joined \
              before stay joined",
     undo: "the original words are written, then vm.min_free_kbytes if the kernel changed it",
     side_effects: &[Attribute::at(
@@ -105,6 +117,25 @@ pub(crate) static THP: Knob = Knob {
     )],
     ..PLAIN
 };
+
+/// With never: no size that is not to inherit it, which would go before it.
+// Format: "always inherit [madvise] never"   (Documentation/admin-guide/mm/transhuge.rst, from Linux 6.8)
+fn no_size_of_its_own(root: &Root, value: &str) -> Option<(String, bool)> {
+    const DIR: &str = "/sys/kernel/mm/transparent_hugepage";
+    if value != "never" {
+        return None;
+    }
+    let of_size = |name: String| {
+        name.starts_with("hugepages-").then_some(())?;
+        let text = root.read_lossy(&format!("{DIR}/{name}/enabled")).ok()?;
+        let word =
+            text.split_ascii_whitespace().find_map(|word| word.strip_prefix('[')?.strip_suffix(']'))?;
+        ["always", "madvise"].contains(&word).then(|| format!("{name}: {word}"))
+    };
+    let mut sizes: Vec<String> = root.list(DIR).ok()?.into_iter().filter_map(of_size).collect();
+    sizes.sort();
+    Some(if sizes.is_empty() { ("never".to_owned(), true) } else { (sizes.join(", "), false) })
+}
 
 /// Automatic NUMA balancing: the kernel unmaps pages to learn who touches them.
 pub(crate) static NUMA: Knob = Knob {

@@ -172,7 +172,7 @@ pub(crate) static BUSY: Knob = Knob {
         Attribute::at(
             "busy_read",
             Kind::Integer { min: 0, max: 1_000_000 },
-            "how long a blocking read polls, in microseconds; 0: not at all",
+            "how long a blocking read of a new socket polls, in microseconds; 0: not at all",
             Home::Sysctl("net.core.busy_read"),
         ),
         Attribute::at(
@@ -184,6 +184,8 @@ pub(crate) static BUSY: Knob = Knob {
     ],
     source: "50: TuneD network-latency, Solarflare user guide; better SO_BUSY_POLL on the socket: \
              Documentation/admin-guide/sysctl/net.rst",
+    effect: "each poll and select reads busy_poll; busy_read is what sockets get that are made from now on, those that there \
+             are keep theirs (net/core/sock.c, sock_init_data)",
     ..VARIABLE
 };
 
@@ -218,6 +220,8 @@ pub(crate) static TCP: Knob = Knob {
         ),
     ],
     source: "fastopen 3: TuneD network-latency; no slow start after idle: TuneD network-throughput",
+    effect: "slow_start_after_idle and autocorking are read each time; the others as a connection is made: those that there \
+             are keep what they agreed on",
     ..VARIABLE
 };
 
@@ -266,6 +270,8 @@ pub(crate) static BUFFERS: Knob = Knob {
         ),
     ],
     source: "TuneD network-throughput",
+    effect: "the most is read when a socket asks; defaults, and TCP's first sizes, are what sockets get that are made from now \
+             on, so that programs that run keep theirs until they open new ones",
     ..VARIABLE
 };
 
@@ -294,6 +300,7 @@ pub(crate) static BUDGET: Knob = Knob {
         ),
     ],
     source: "TuneD network-throughput; Documentation/admin-guide/sysctl/net.rst",
+    effect: "each round of receiving reads the first two, each packet that waits the third",
     ..VARIABLE
 };
 

@@ -130,6 +130,46 @@ fn memory_is_left_alone() {
     );
 }
 
+/// From Linux 6.8 a size of huge pages has a word of its own, which goes before that of all.
+#[test]
+fn a_size_that_goes_before_never_is_seen_and_can_be_set() {
+    let (small, large) = (format!("{THP}/hugepages-64kB/enabled"), format!("{THP}/hugepages-2048kB/enabled"));
+    let files = [
+        (format!("{THP}/enabled"), "always [madvise] never\n"),
+        (small.clone(), "[always] inherit madvise never\n"),
+        (large.clone(), "always [inherit] madvise never\n"),
+    ];
+    let machine = Machine::new();
+    files.iter().for_each(|(path, text)| machine.put(path, text));
+    let (engine, text) = (machine.engine(), "'mem.thp' = { enabled = 'never' }");
+    engine.apply(&plan(&engine, text), &NOW).unwrap();
+    assert_eq!(
+        verified(&engine.verify(&profile(text)).unwrap()),
+        "mem.thp enabled: failed written, and the kernel shows otherwise: hugepages-64kB: always"
+    );
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), *text)).collect();
+    check(
+        &files,
+        "'mem.thp' = { enabled = 'never', each_size = 'inherit' }",
+        &[(&small, "always [inherit] madvise never"), (&large, "always [inherit] madvise never")],
+        &[
+            "mem.thp each_size hugepages-64kB: ok",
+            "mem.thp each_size hugepages-2048kB: ok",
+            "mem.thp enabled: ok",
+        ],
+    );
+}
+
+/// The kernel makes a power of two of it, so that the plan says one.
+#[test]
+fn followed_flows_are_rounded_up_before_they_are_written() {
+    let flows = "/proc/sys/net/core/rps_sock_flow_entries";
+    for (asked, stands) in [("1000", "1024"), ("1024", "1024"), ("1", "1")] {
+        let knobs = format!("'irq.rps' = {{ flows = {asked} }}");
+        check(&[(flows, "0\n")], &knobs, &[(flows, stands)], &["irq.rps flows: ok"]);
+    }
+}
+
 #[test]
 fn what_is_still_joined_shows_that_a_number_that_reads_back_is_not_enough() {
     let machine = Machine::new();

@@ -25,7 +25,7 @@ pub(crate) static KNOB: Knob = Knob {
         "microseconds of each period (kernel.sched_rt_period_us) that real-time threads may run; -1 without limit",
     )],
     source: "-1 where real-time threads are used: TuneD realtime, cluster-node-tuning-operator; rigtorp.se advises against such threads",
-    needs: Needs::SysAdmin,
+    needs: Needs::Root,
     when: When::Runtime,
     blast: Blast::Harmless,
     absence: Absence::NotApplicable("this kernel does not throttle real-time threads"),

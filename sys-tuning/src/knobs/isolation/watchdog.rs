@@ -1,14 +1,16 @@
 //! The detectors of lock-ups, at run time.
 //!
 //! The hard one needs a counter that interrupts unmaskably; without it (most virtual machines) the kernel refuses even the
-//! value that stands there. CPUs without the tick are left out by the kernel itself. Sources:
+//! value that stands there. CPUs without the tick are left out by the kernel itself. Each write stops and starts the detectors
+//! of every CPU that has one, by a kernel thread of that CPU, and waits for it: behind a real-time thread that spins it waits
+//! for long, hence the blast class. Sources:
 //! Documentation/admin-guide/lockup-watchdogs.rst; Documentation/admin-guide/sysctl/kernel.rst, watchdog_cpumask;
-//! kernel/watchdog.c, proc_nmi_watchdog.
+//! kernel/watchdog.c, proc_nmi_watchdog, softlockup_start_all.
 
 use crate::declared;
 use crate::draft::{Draft, Scope};
 use crate::profile::Wanted;
-use crate::registry::{Absence, Attribute, Group, Home, Kind, Knob, PLAIN, Topic};
+use crate::registry::{Absence, Attribute, Blast, Group, Home, Kind, Knob, PLAIN, Topic};
 use crate::status::Status;
 
 /// Why the kernel takes no value.
@@ -40,6 +42,7 @@ pub(crate) static KNOB: Knob = Knob {
         ),
     ],
     source: "hard false, housekeeping CPUs: TuneD network-latency and realtime, cluster-node-tuning-operator",
+    blast: Blast::Stall,
     absence: Absence::Satisfied("this kernel looks for no lock-ups"),
     effect: "the detector's own switches; the row NMI of /proc/interrupts stands still",
     undo: "the original values are written",

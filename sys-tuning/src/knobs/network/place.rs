@@ -31,7 +31,8 @@ pub(crate) static STEERING: Knob = Knob {
         Attribute::at(
             "flows",
             Kind::Integer { min: 0, max: 1 << 29 },
-            "flows that are followed to the CPU that reads them; 0: none",
+            "flows that are followed to the CPU that reads them, rounded up to a power of two; 0: none. A queue takes part once its own \
+             rps_flow_cnt says so",
             Home::Sysctl("net.core.rps_sock_flow_entries"),
         ),
     ],
@@ -86,7 +87,7 @@ fn wish_steering(scope: &Scope<'_>, wanted: &Wanted, draft: &mut Draft) {
     if let Some(reason) = &scope.facts.network.elsewhere {
         return draft.not_applicable(wanted, reason.clone());
     }
-    crate::declared::wish(scope, wanted, draft);
+    crate::declared::wish(scope, &rounded(wanted), draft);
     for (attribute, side) in [("rps_cpus", "rx-"), ("xps_cpus", "tx-")] {
         if wanted.setting(attribute).is_none() {
             continue;
@@ -106,6 +107,17 @@ fn wish_steering(scope: &Scope<'_>, wanted: &Wanted, draft: &mut Draft) {
             }
         }
     }
+}
+
+/// The kernel makes a power of two of it (net/core/sysctl_net_core.c, rps_sock_flow_sysctl): that is what will stand there.
+fn rounded(wanted: &Wanted) -> Wanted {
+    let mut wanted = wanted.clone();
+    if let Some(setting) = wanted.settings.get_mut("flows")
+        && let Value::Integer(flows @ 1..) = &mut setting.value
+    {
+        *flows = flows.unsigned_abs().next_power_of_two().cast_signed();
+    }
+    wanted
 }
 
 fn wish_polling(scope: &Scope<'_>, wanted: &Wanted, draft: &mut Draft) {
