@@ -207,7 +207,11 @@ fn bare(root: &Root, step: &Step) -> Result<(), host::Error> {
         Step::Schedule { tid, start_ticks, policy } => {
             host::scheduling::set_schedule(root, *tid, *start_ticks, *policy)
         }
-        Step::Swap { .. } | Step::Link { .. } | Step::BootLine { .. } => {
+        Step::Spread { .. }
+        | Step::Steer { .. }
+        | Step::Swap { .. }
+        | Step::Link { .. }
+        | Step::BootLine { .. } => {
             unreachable!("the profile that is timed has none of these")
         }
     }
@@ -220,7 +224,11 @@ fn path(step: &Step) -> &str {
         Step::Affinity { .. } | Step::Schedule { .. } => {
             unreachable!("the profile that is timed moves no thread")
         }
-        Step::Swap { .. } | Step::Link { .. } | Step::BootLine { .. } => {
+        Step::Spread { .. }
+        | Step::Steer { .. }
+        | Step::Swap { .. }
+        | Step::Link { .. }
+        | Step::BootLine { .. } => {
             unreachable!("the profile that is timed has none of these")
         }
     }

@@ -46,6 +46,7 @@ pub mod rights;
 pub mod rt;
 pub mod scheduling;
 pub mod stat;
+pub mod steering;
 pub mod swaps;
 pub mod sysctl;
 pub mod sysctl_d;

@@ -9,6 +9,7 @@
 use host::ethtool::{self, Address, Aspect, Settings, Value};
 use host::hugepages::{self, PageSize};
 use host::numa::NodeId;
+use host::steering::{self, Flow, Spread};
 use host::tasks::Pid;
 use host::threads::Policy;
 use host::{Error, Root, affinity, resctrl, scheduling, swaps};
@@ -17,6 +18,7 @@ use units::{CpuId, CpuSet};
 use crate::boot::{self, Line};
 use crate::fence::Fence;
 use crate::headroom::Floor;
+use crate::knobs::network::flow;
 use crate::registry::Attribute;
 
 /// One thing to set.
@@ -65,6 +67,18 @@ pub(crate) enum Form {
         size: PageSize,
         /// What the node keeps.
         floor: Floor,
+    },
+    /// The table that spreads received packets over an interface's queues.
+    Spread {
+        /// Of which interface.
+        address: Address,
+    },
+    /// The queue that a flow is steered to by a rule of its own: "queue 3", or "none".
+    FlowRule {
+        /// On which interface.
+        address: Address,
+        /// Which flow.
+        flow: Flow,
     },
     /// An area to swap to: "off", or "on" and how it is in use. Switched by a system call; shown in a list.
     SwapArea {
@@ -246,6 +260,22 @@ pub enum Step {
         /// How.
         policy: Policy,
     },
+    /// Has a network interface's driver spread packets so.
+    Spread {
+        /// Which interface.
+        address: Address,
+        /// How.
+        to: Spread,
+    },
+    /// Has a network interface's driver steer a flow to a queue, or not any more.
+    Steer {
+        /// Which interface.
+        address: Address,
+        /// Which flow.
+        flow: Flow,
+        /// Where to; `None`: its rule goes.
+        queue: Option<u32>,
+    },
     /// Swaps to an area, or no more: swapon(2), swapoff(2).
     Swap {
         /// Which.
@@ -314,6 +344,21 @@ impl Cell {
             Form::Link { address, aspect } => {
                 return match ethtool::get(root, address, *aspect) {
                     Ok(state) => Ok(Reading::Value { text: state.settings.to_string(), raw: Vec::new() }),
+                    Err(error) if error.is_absent() => Ok(Reading::Absent),
+                    Err(error) => Err(error),
+                };
+            }
+            Form::Spread { address } => {
+                return match steering::get(root, address).map(|steering| steering.spread) {
+                    Ok(Some(spread)) => Ok(Reading::Value { text: spread.to_string(), raw: Vec::new() }),
+                    Ok(None) => Ok(Reading::Absent),
+                    Err(error) if error.is_absent() => Ok(Reading::Absent),
+                    Err(error) => Err(error),
+                };
+            }
+            Form::FlowRule { address, flow } => {
+                return match steering::queue_of(root, address, flow) {
+                    Ok(queue) => Ok(Reading::Value { text: flow::canonical(queue), raw: Vec::new() }),
                     Err(error) if error.is_absent() => Ok(Reading::Absent),
                     Err(error) => Err(error),
                 };
@@ -400,6 +445,8 @@ impl Cell {
             | Form::Schedule { .. }
             | Form::Strays(_)
             | Form::SwapArea { .. }
+            | Form::Spread { .. }
+            | Form::FlowRule { .. }
             | Form::QueuesBeyond { .. }
             | Form::Inferred(_) => Ok(shown.to_owned()),
             Form::CacheWays => resctrl::masks(&raw.concat()).map(|masks| masks.to_string()),
@@ -484,7 +531,8 @@ impl Cell {
 
     /// Whether what it belongs to may go away at any time, which is no trouble: a thread, a network interface.
     pub fn is_fleeting(&self) -> bool {
-        self.is_thread() || matches!(self.form, Form::Link { .. })
+        self.is_thread()
+            || matches!(self.form, Form::Link { .. } | Form::Spread { .. } | Form::FlowRule { .. })
     }
 
     /// Whether this is a thread's: threads end, and that is no trouble.
@@ -520,6 +568,10 @@ impl Cell {
             }
             Form::Schedule { tid, start_ticks } => {
                 vec![Step::Schedule { tid: *tid, start_ticks: *start_ticks, policy: to.parse()? }]
+            }
+            Form::Spread { address } => vec![Step::Spread { address: address.clone(), to: to.parse()? }],
+            Form::FlowRule { address, flow } => {
+                vec![Step::Steer { address: address.clone(), flow: *flow, queue: flow::queue(to)? }]
             }
             Form::SwapArea { area, .. } => {
                 let to = if to == OFF { None } else { Some(swapped(to)?) };
@@ -568,6 +620,8 @@ impl Cell {
             | Form::Affinity { .. }
             | Form::Schedule { .. }
             | Form::SwapArea { .. }
+            | Form::Spread { .. }
+            | Form::FlowRule { .. }
             | Form::Strays(_)
             | Form::QueuesBeyond { .. }
             | Form::Link { .. }
@@ -587,6 +641,8 @@ impl Cell {
             // Each value as it was or as it is to be: a driver is told some before others.
             Form::Link { .. } => now != from && is_mixed(from, to, now),
             Form::Pages { .. } => between(from, to, now),
+            // The rule that is there is taken away before its successor comes.
+            Form::FlowRule { .. } => now != from && now == crate::fence::NONE,
             // A trial that is replaced is disarmed in between: then the good line holds, whichever that is.
             Form::BootLine { .. } => now != from,
             Form::Pair { .. } => {
@@ -793,6 +849,10 @@ mod tests {
             Step::Affinity { tid, start_ticks, cpus } => format!("{tid}@{start_ticks}={cpus}"),
             Step::Schedule { tid, start_ticks, policy } => format!("{tid}@{start_ticks}={policy}"),
             Step::Link { address, values, .. } => format!("{}: {values}", address.name),
+            Step::Spread { address, to } => format!("{}: {to}", address.name),
+            Step::Steer { address, flow, queue } => {
+                format!("{}: {flow} {}", address.name, flow::canonical(*queue))
+            }
             Step::Swap { area, to: None } => format!("{area}: off"),
             Step::Swap { area, to: Some(to) } => format!("{area}: {to}"),
             Step::BootLine { dir, line, .. } => format!("{dir}: {line}"),
@@ -854,6 +914,16 @@ mod tests {
         check(&area, "off", "on: /bin/sh", "error: \"/bin/sh\" does not say how an area is swapped to");
         assert!(area.same(on, "on: partition, 1048572 KiB, priority -3") && !area.same(on, "off"));
         assert!(!area.same(on, "on: partition, 1048572 KiB, priority 5"));
+        let address = || Address { index: 2, name: "eth0".into() };
+        let spread = Cell::plain("eth0 flows", Form::Spread { address: address() });
+        check(&spread, "0,1,2,3 times 32", "0,1 times 64", "eth0: 0,1 times 64");
+        check(&spread, "0,1 times 64", "0;1", "error: \"0;1\" is no table of queues, as in \"0,1 times 64\"");
+        let flow = "udp4 to 239.1.1.1:14310".parse().unwrap();
+        let rule = Cell::plain("eth0 flows", Form::FlowRule { address: address(), flow });
+        check(&rule, "none", "queue 3", "eth0: udp4 to 239.1.1.1:14310 queue 3");
+        check(&rule, "queue 3", "none", "eth0: udp4 to 239.1.1.1:14310 none");
+        check(&rule, "none", "queue x", "error: \"queue x\" is no queue");
+        assert!(rule.on_the_way("queue 2", "queue 3", "none") && !rule.on_the_way("none", "queue 3", "none"));
         let ways = Cell::plain("/c", Form::CacheWays);
         check(&ways, "0=7ff;1=7ff", "0=ff0;1=7ff", "/c=L3:0=ff0;1=7ff\n");
         check(&ways, "0=7ff", "0=x", "error: \"x\" is no mask of cache ways, as in 7ff");

@@ -54,6 +54,13 @@ const TABLE: &[(&str, i32, Meaning, &str)] = &[
     ),
     ("mem.swapoff", ENOMEM, Meaning::Failed, "what is swapped out does not fit into memory"),
     ("mem.swapoff", EINVAL, Meaning::Failed, "there is no area to swap to any more"),
+    (
+        "net.flow",
+        EOPNOTSUPP,
+        Meaning::Failed,
+        "its driver takes no such rule; most want net.offload ntuple on first",
+    ),
+    ("net.flow", ENOSPC, Meaning::Failed, "the card has no place left for a rule"),
     ("iso.smt", EBUSY, Meaning::Failed, "the kernel has switching of hardware threads disabled for now"),
     (
         "iso.offline",

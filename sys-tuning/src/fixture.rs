@@ -27,7 +27,7 @@ pub(crate) fn write(root: &Root, cell: &Cell, to: &str, restored: Option<&[Strin
             Step::Swap { area, to } => swap(root, &area, to)?,
             // Its blocks are plain files everywhere: the writer takes care of them.
             // A captured tree has neither a boot loader nor drivers.
-            Step::BootLine { .. } | Step::Link { .. } => {}
+            Step::BootLine { .. } | Step::Link { .. } | Step::Spread { .. } | Step::Steer { .. } => {}
         }
     }
     Ok(())

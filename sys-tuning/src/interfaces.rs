@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use host::ethtool::{self, Aspect, State};
 use host::interfaces::{self, Interface};
+use host::steering::{self, Steering};
 use host::{Error, Root, if_present};
 use units::limits::INTERFACES_MAX;
 
@@ -19,6 +20,10 @@ pub(crate) struct Network {
     pub barred: Option<String>,
     /// What the drivers that were asked hold, by the interface's number; `None`: nothing of the kind.
     pub states: BTreeMap<(u32, Aspect), Result<Option<State>, String>>,
+    /// How packets get to queues, likewise.
+    pub steering: BTreeMap<u32, Result<Option<Steering>, String>>,
+    /// The firmware that drivers tell of, likewise.
+    pub firmware: BTreeMap<u32, Result<Option<String>, String>>,
 }
 
 /// How the right comes to whoever lacks it.
@@ -39,7 +44,7 @@ impl Network {
             let is_short = nix::unistd::geteuid().is_root() && !host::process::may_configure_network(root);
             is_short.then(|| format!("this process lacks CAP_NET_ADMIN; {REMEDY}"))
         });
-        Ok(Self { interfaces, elsewhere, barred, states: BTreeMap::new() })
+        Ok(Self { interfaces, elsewhere, barred, ..Self::default() })
     }
 
     /// Asks the drivers of the interfaces that `choice` means.
@@ -51,6 +56,29 @@ impl Network {
             let state = if_present(ethtool::get(root, &interface.address(), aspect));
             self.states.insert((interface.index, aspect), state.map_err(|error| error.to_string()));
         }
+    }
+
+    /// Asks the same drivers how packets get to their queues.
+    pub fn ask_steering(&mut self, root: &Root, choice: &InterfaceChoice) {
+        self.steering = match self.barred {
+            Some(_) => BTreeMap::new(),
+            None => self.answers(choice, |interface| steering::get(root, &interface.address())),
+        };
+    }
+
+    /// Asks the same drivers what runs on their cards, which takes no right.
+    pub fn ask_firmware(&mut self, root: &Root, choice: &InterfaceChoice) {
+        let ask = |interface: &Interface| steering::firmware(root, &interface.address());
+        self.firmware = self.answers(choice, ask);
+    }
+
+    fn answers<T>(
+        &self,
+        choice: &InterfaceChoice,
+        ask: impl Fn(&Interface) -> Result<T, Error>,
+    ) -> BTreeMap<u32, Result<Option<T>, String>> {
+        let chosen = self.interfaces.iter().filter(|one| choice.means(one)).take(INTERFACES_MAX);
+        chosen.map(|one| (one.index, if_present(ask(one)).map_err(|error| error.to_string()))).collect()
     }
 
     /// The interface that is known by this.

@@ -34,6 +34,7 @@ mod error;
 mod facts;
 mod fence;
 mod fixture;
+mod flow_rules;
 mod group;
 mod guard;
 mod headroom;

@@ -14,6 +14,7 @@ use units::Name;
 
 use crate::assertions::{self, Assertion};
 use crate::error::{Error, ProfileMistakes};
+use crate::flow_rules::FlowRules;
 use crate::group::GroupPath;
 use crate::headroom::Floor;
 use crate::interfaces::InterfaceChoice;
@@ -88,6 +89,7 @@ pub(crate) enum Value {
     Latency(Option<u32>),
     Numbers(Vec<u64>),
     Interfaces(InterfaceChoice),
+    Flows(FlowRules),
     Name(Name),
     Group(GroupPath),
 }
@@ -113,7 +115,9 @@ impl Wanted {
             Value::Name(name) => Some(name.to_string()),
             Value::Group(group) => Some(group.to_string()),
             Value::Numbers(numbers) => Some(words(numbers)),
-            Value::Cpus(_) | Value::Nodes(_) | Value::Latency(_) | Value::Interfaces(_) => None,
+            Value::Cpus(_) | Value::Nodes(_) | Value::Latency(_) | Value::Interfaces(_) | Value::Flows(_) => {
+                None
+            }
         }
     }
 }
@@ -144,6 +148,7 @@ impl Value {
             Self::Name(name) => format!("\"{name}\""),
             Self::Group(path) => format!("\"{path}\""),
             Self::Interfaces(choice) => format!("\"{choice}\""),
+            Self::Flows(rules) => format!("\"{rules}\""),
             Self::Numbers(numbers) => format!("\"{}\"", words(numbers)),
         }
     }
@@ -482,6 +487,7 @@ pub(crate) fn setting(section: &Section<'_>, attribute: &Attribute) -> Option<(V
         Kind::Group => section.parsed(name).map(|found| (Value::Group(found.value), found.place)),
         Kind::Name => section.parsed(name).map(|found| (Value::Name(found.value), found.place)),
         Kind::Interfaces => section.parsed(name).map(|found| (Value::Interfaces(found.value), found.place)),
+        Kind::Flows => section.parsed(name).map(|found| (Value::Flows(found.value), found.place)),
         Kind::Numbers(count) => numbers(section, name, count),
         Kind::Nodes { max } => nodes(section, name, max),
         Kind::Latency => latency(section, name),

@@ -373,6 +373,8 @@ const ALL: &[&Knob] = &[
     &knobs::network::CHANNELS,
     &knobs::network::RINGS,
     &knobs::network::OFFLOAD,
+    // Behind what makes queues, and what has rules taken.
+    &knobs::network::flow::STEERING,
     &knobs::network::PAUSE,
     &knobs::network::EEE,
     &knobs::network::COALESCE,
@@ -411,6 +413,7 @@ const ALL: &[&Knob] = &[
     // Reported only.
     &knobs::network::around::NODE,
     &knobs::network::around::BYPASS,
+    &knobs::network::flow::FIRMWARE,
     &knobs::network::around::BALANCER,
     &knobs::firmware::SETUP,
     &knobs::power::DMA,

@@ -37,6 +37,16 @@ fn line(step: &Step) -> String {
         Step::Schedule { tid, policy: Policy::Fifo(priority), .. } => {
             format!("chrt --fifo --pid {priority} {tid}")
         }
+        Step::Spread { address, to } => match to.even_over() {
+            Some(queues) => format!("ethtool -X {} equal {queues}", quoted(&address.name)),
+            None => format!("# {}: the table {to}, which ethtool cannot be told", comment(&address.name)),
+        },
+        Step::Steer { address, flow, queue: Some(queue) } => {
+            format!("ethtool -N {} flow-type {} action {queue}", quoted(&address.name), flow.words())
+        }
+        Step::Steer { address, flow, queue: None } => {
+            format!("# {}: ethtool -N NAME delete N, of the rule for {flow}", comment(&address.name))
+        }
         Step::Swap { area, to: None } => format!("swapoff {}", quoted(area)),
         Step::Swap { area, to: Some(state) } if state.priority < 0 => format!("swapon {}", quoted(area)),
         Step::Swap { area, to: Some(state) } => {

@@ -58,6 +58,11 @@ impl Survey {
             if let Some(aspect) = link::aspect(wanted.knob.id) {
                 facts.network.ask(root, aspect, &link::choice(wanted));
             }
+            match wanted.knob.id {
+                "net.flow" => facts.network.ask_steering(root, &link::choice(wanted)),
+                "net.fw" => facts.network.ask_firmware(root, &link::choice(wanted)),
+                _ => {}
+            }
         }
         let mut draft = draft(&facts, &roles, profile);
         if !profile.assertions.is_empty() {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use host::threads::{Policy, Role, monotonic_now, spawn};
-use host::{Error, Root, affinity, ethtool, numa, resctrl, scheduling, swaps};
+use host::{Error, Root, affinity, ethtool, numa, resctrl, scheduling, steering, swaps};
 use units::limits::{BLOCKED_WRITES_MAX, KERNEL_WRITE_DEADLINE};
 use units::{CpuSet, Nanos};
 
@@ -214,7 +214,7 @@ impl Batch<'_> {
     fn deadline(&self, index: usize) -> Nanos {
         let patience = match self.jobs[index].cell.form {
             Form::Pages { .. } => PAGES_PATIENCE,
-            Form::Link { .. } => LINK_PATIENCE,
+            Form::Link { .. } | Form::Spread { .. } | Form::FlowRule { .. } => LINK_PATIENCE,
             Form::SwapArea { .. } => SWAP_PATIENCE,
             Form::BootLine { .. } if self.root.is_system() => DISK_PATIENCE,
             _ => 1,
@@ -382,6 +382,8 @@ impl Worker {
                 scheduling::set_schedule(&self.root, *tid, *start_ticks, *policy)
             }
             Step::Link { address, aspect, values } => ethtool::set(&self.root, address, *aspect, values),
+            Step::Spread { address, to } => steering::set_spread(&self.root, address, to),
+            Step::Steer { address, flow, queue } => steering::steer(&self.root, address, flow, *queue),
             Step::Swap { area, to } if !self.root.is_system() => fixture::swap(&self.root, area, *to),
             Step::Swap { area, to: None } => swaps::switch_off(&self.root, area),
             Step::Swap { area, to: Some(to) } => swaps::switch_on(&self.root, area, to.priority),

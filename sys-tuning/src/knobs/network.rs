@@ -4,6 +4,7 @@
 //! of sysctl(8), which belong to a network namespace: a process that is not in the host's leaves them alone.
 
 pub(crate) mod around;
+pub(crate) mod flow;
 pub(crate) mod link;
 pub(crate) mod place;
 

@@ -262,6 +262,8 @@ pub enum Kind {
     Name,
     /// So many numbers, as in "4096 131072 6291456".
     Numbers(usize),
+    /// Flows, each with the queue it goes to.
+    Flows,
     /// Names of network interfaces, or `devices`.
     Interfaces,
     /// The path of a control group.
@@ -283,6 +285,9 @@ impl fmt::Display for Kind {
             Self::Numbers(count) => {
                 let example: Vec<String> = (1..=*count).map(|place| (4096 * place).to_string()).collect();
                 write!(f, "{count} numbers, as in \"{}\"", example.join(" "))
+            }
+            Self::Flows => {
+                f.write_str("flows, each to a queue, as in \"udp4 to 239.1.1.1:14310 queue 3; tcp4 from 10.0.0.1 queue 2\"")
             }
             Self::Interfaces => f.write_str("network interfaces: devices, or names as in eth0,eth1"),
             Self::Group => f.write_str("a control group, as in trading.slice"),

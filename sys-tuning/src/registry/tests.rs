@@ -13,6 +13,7 @@ const TREES: &[&str] = &[
     "/boot/{grub}/quell/",
     "/dev/cpu_dma_latency",
     "ethtool of ",
+    "flows of ",
     "swap area ",
 ];
 

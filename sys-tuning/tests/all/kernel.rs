@@ -648,7 +648,11 @@ fn kernel_time(steps: &[Step]) -> units::Nanos {
             Step::Schedule { tid, start_ticks, policy } => {
                 scheduling::set_schedule(&root, *tid, *start_ticks, *policy)
             }
-            Step::Swap { .. } | Step::Link { .. } | Step::BootLine { .. } => {
+            Step::Spread { .. }
+            | Step::Steer { .. }
+            | Step::Swap { .. }
+            | Step::Link { .. }
+            | Step::BootLine { .. } => {
                 panic!("no profile here has one of these")
             }
         };

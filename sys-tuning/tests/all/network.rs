@@ -324,3 +324,22 @@ fn what_a_driver_does_not_have_is_not_applicable() {
         assert!(plan.skipped.iter().all(|one| one.status == Status::NotApplicable), "{plan:#?}");
     });
 }
+
+/// A pair of virtual interfaces has neither a table that spreads, nor rules, nor firmware.
+#[test]
+fn a_driver_that_lets_no_queue_be_chosen_is_not_applicable() {
+    in_network("a_driver_that_lets_no_queue_be_chosen", |net| {
+        let text = "schema = 'quell.profile/1'\n[knobs]\n\
+                    'net.flow' = { interfaces = 'v0', queues = 1, rules = 'udp4 to 239.1.1.1:14310 queue 0' }\n\
+                    'net.fw' = { interfaces = 'v0', says = 'rx1' }\n";
+        let engine = Engine::new(net.root.clone(), &net.dir.path().join("state"));
+        let plan = engine.plan(&Profile::parse("flows.toml", text).unwrap()).unwrap();
+        let told: Vec<(&str, Status)> = plan.skipped.iter().map(|row| (row.knob, row.status)).collect();
+        assert_eq!(
+            told,
+            [("net.flow", Status::NotApplicable), ("net.fw", Status::NotApplicable)],
+            "{plan:#?}"
+        );
+        assert!(plan.changes.is_empty() && net.root.write_count() == 0);
+    });
+}
