@@ -2,19 +2,20 @@
 //!
 //! The kernel stamps packets as long as one socket anywhere asks for it, and patches its own code when the first one comes
 //! and when the last one goes: each time an interrupt on every CPU, isolated ones included. One socket that asks and does
-//! nothing else keeps it from happening, whoever comes and goes meanwhile. It stamps for all network namespaces at once.
-//! Sources: socket(7), SO_TIMESTAMP; net/core/dev.c, net_enable_timestamp; TuneD's plug-in `rtentsk` does the same.
+//! nothing else keeps it from happening, whoever comes and goes meanwhile. It stamps for all network namespaces at once, and
+//! any socket will do that is not local: one to the kernel itself needs no network at all.
+//! Sources: socket(7), SO_TIMESTAMP; net/core/sock.c, sock_needs_netstamp; TuneD's plug-in `rtentsk` does the same.
 
 use std::fs::read_link;
 use std::os::fd::OwnedFd;
 
 use nix::sys::socket::sockopt::ReceiveTimestamp;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, getsockopt, setsockopt, socket};
+use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, getsockopt, setsockopt, socket};
 
 use crate::tasks::{self, Pid};
 use crate::{Error, Root};
 
-/// A request for stamps, in force as long as this lives. Nothing is bound or connected: no packet reaches it.
+/// A request for stamps, in force as long as this lives. Nothing is asked of the kernel by it: no message reaches it.
 #[derive(Debug)]
 pub struct Held {
     socket: OwnedFd,
@@ -24,9 +25,10 @@ impl Held {
     /// Asks. The kernel's code is patched within moments, by a worker of its own, unless somebody asked before.
     ///
     /// # Errors
-    /// The system's: EAFNOSUPPORT where a unit or the kernel has no internet sockets.
+    /// The system's: EAFNOSUPPORT where a unit does not let it have such sockets.
     pub fn hold() -> std::io::Result<Self> {
-        let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+        let protocol = SockProtocol::NetlinkRoute;
+        let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
         setsockopt(&socket, ReceiveTimestamp, &true)?;
         Ok(Self { socket })
     }
@@ -43,7 +45,7 @@ impl Held {
 /// What the process that holds stamps is called.
 const HOLDER: &str = "quell-hold";
 
-/// The process of that name that has an internet socket open, if there is one. Whether others' sockets ask for stamps the
+/// The process of that name that has a socket open that is not local, if there is one. Whether others' sockets ask for stamps the
 /// kernel shows nobody.
 ///
 /// # Errors

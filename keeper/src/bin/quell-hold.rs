@@ -141,7 +141,7 @@ fn hold_latency(arguments: &Arguments, micros: u32) -> Result<(GlobalLatency, St
 fn hold_timestamps() -> Result<Held, String> {
     let failed = |cause| {
         format!(
-            "SO_TIMESTAMP: cannot ask for the stamping of packets: {cause} (RestrictAddressFamilies= takes AF_INET)"
+            "SO_TIMESTAMP: cannot ask for the stamping of packets: {cause} (RestrictAddressFamilies= takes AF_NETLINK)"
         )
     };
     let held = Held::hold().map_err(failed)?;

@@ -103,7 +103,7 @@ pub(crate) static STATIC_KEY: Knob = Knob {
     )],
     source: "held: TuneD network-latency (rtentsk plug-in), cluster-node-tuning-operator",
     absence: Absence::NotApplicable("the descriptors of quell-hold cannot be seen from here"),
-    effect: "quell-hold runs and has an internet socket open; whether other programs ask too the kernel shows nobody",
+    effect: "quell-hold runs and has a socket open that is not local; whether other programs ask too the kernel shows nobody",
     ..REPORTED
 };
 
