@@ -42,8 +42,13 @@ impl Programs {
     /// Whether a process of this name runs; the kernel cuts names off after 15 characters.
     #[must_use]
     pub fn runs(&self, name: &str) -> bool {
-        let cut = name.get(..COMM_CHARS_MAX).unwrap_or(name);
-        self.processes.contains_key(cut)
+        self.process(name).is_some()
+    }
+
+    /// The first process of this name, likewise.
+    #[must_use]
+    pub fn process(&self, name: &str) -> Option<Pid> {
+        self.processes.get(name.get(..COMM_CHARS_MAX).unwrap_or(name)).copied()
     }
 
     /// Whether the service is active, by its unit or by a process of its name.

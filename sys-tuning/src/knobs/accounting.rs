@@ -1,6 +1,7 @@
 //! What the kernel counts and watches, and who else works on the same settings.
 
 use host::Root;
+use host::programs::Programs;
 
 use crate::registry::{
     Absence, Attribute, Blast, Elsewhere, Group, Home, Kind, Knob, Meaning, Needs, PLAIN, REPORTED, Sign,
@@ -68,7 +69,7 @@ pub(crate) static NOISE: Knob = Knob {
     attributes: &[Attribute::at(
         "fighting",
         Kind::Choice(&["none"]),
-        "which of them run: irqbalance, tuned, numad, power-profiles-daemon, tlp, thermald, ksmtuned, fwupd",
+        "which of them run: irqbalance, tuned, numad, power-profiles-daemon, tlp, thermald, ksmtuned, cpupower, fwupd or its timer",
         Home::Elsewhere(&Elsewhere {
             infer: fighting,
             suits: |shown, wanted| shown == wanted,
@@ -76,23 +77,35 @@ pub(crate) static NOISE: Knob = Knob {
         }),
     )],
     source: "none: rigtorp.se, cluster-node-tuning-operator, TuneD (Conflicts= of its unit)",
-    effect: "the names of the processes that run",
+    effect: "the names of the processes that run, and of the units that systemd holds active",
     ..REPORTED
 };
 
-/// As the kernel cuts names off, after 15 characters.
-const RIVALS: &[&str] =
-    &["irqbalance", "tuned", "numad", "power-profiles-", "tlp", "thermald", "ksmtuned", "fwupd", "cpupower"];
+const RIVALS: &[&str] = &[
+    "irqbalance",
+    "tuned",
+    "numad",
+    "power-profiles-daemon",
+    "tlp",
+    "thermald",
+    "ksmtuned",
+    "fwupd",
+    "cpupower",
+];
 
+/// What starts one of them by the clock: a firmware update can raise interrupts that no kernel sees.
+const TIMERS: &[&str] = &["fwupd-refresh.timer"];
+
+/// By the process, or by the unit that did its work and counts as active.
 fn fighting(root: &Root) -> Option<String> {
-    let numbers =
-        root.list("/proc").ok()?.into_iter().filter(|name| name.bytes().all(|b| b.is_ascii_digit()));
-    let name = |process: String| Some((root.read_lossy(&format!("/proc/{process}/comm")).ok()?, process));
-    let mut found: Vec<String> = numbers
-        .filter_map(name)
-        .filter(|(name, _)| RIVALS.contains(&name.trim()))
-        .map(|(name, process)| format!("{} ({process})", name.trim()))
-        .collect();
+    let programs = Programs::read(root).ok()?;
+    let alive = |name: &&str| match programs.process(name) {
+        Some(pid) => Some(format!("{name} ({pid})")),
+        None => programs.is_alive(name).then(|| format!("{name}.service")),
+    };
+    let timers =
+        TIMERS.iter().filter(|timer| programs.units.contains(**timer)).map(|timer| (*timer).to_owned());
+    let mut found: Vec<String> = RIVALS.iter().filter_map(alive).chain(timers).collect();
     found.sort();
     Some(if found.is_empty() { "none".to_owned() } else { found.join(", ") })
 }

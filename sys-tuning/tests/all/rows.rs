@@ -153,8 +153,8 @@ fn a_size_that_goes_before_never_is_seen_and_can_be_set() {
         "'mem.thp' = { enabled = 'never', each_size = 'inherit' }",
         &[(&small, "always [inherit] madvise never"), (&large, "always [inherit] madvise never")],
         &[
-            "mem.thp each_size hugepages-64kB: ok",
             "mem.thp each_size hugepages-2048kB: ok",
+            "mem.thp each_size hugepages-64kB: ok",
             "mem.thp enabled: ok",
         ],
     );
@@ -276,6 +276,8 @@ fn what_others_have_to_change_is_reported() {
     machine.put("/proc/4711/comm", "irqbalance\n");
     machine.put("/proc/4712/comm", "tuned\n");
     machine.put("/proc/4713/comm", "tunedlike\n");
+    machine.put("/run/systemd/units/invocation:cpupower.service", "");
+    machine.put("/run/systemd/units/invocation:fwupd-refresh.timer", "");
     machine.put("/proc/4714/cgroup", "0::/trading.slice/engine.service\n");
     machine.put(
         "/proc/4714/limits",
@@ -299,8 +301,8 @@ fn what_others_have_to_change_is_reported() {
          that is not virtual\n\
          mem.lock limit: failed expected unlimited, inferred 8388608 bytes of process 4714: reported only, \
          LimitMEMLOCK=infinity in its unit\n\
-         svc.noise fighting: failed expected none, inferred irqbalance (4711), tuned (4712): reported only, `systemctl \
-         disable --now` it, and mask it where something else starts it"
+         svc.noise fighting: failed expected none, inferred cpupower.service, fwupd-refresh.timer, irqbalance (4711), tuned \
+         (4712): reported only, `systemctl disable --now` it, and mask it where something else starts it"
     );
     // What is put right elsewhere is fine here.
     machine.put("/proc/swaps", "Filename\tType\tSize\tUsed\tPriority\n");
