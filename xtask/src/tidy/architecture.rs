@@ -58,8 +58,8 @@ mod tests {
     }
 
     fn homes(page: &str) -> Repo {
-        let [a, b, c, d, e, f] = HOMES.map(|home| (home, ""));
-        Repo::of([(PATH, page), a, b, c, d, e, f])
+        let [a, b, c, d, e, f, g, h] = HOMES.map(|home| (home, ""));
+        Repo::of([(PATH, page), a, b, c, d, e, f, g, h])
     }
 
     #[test]
