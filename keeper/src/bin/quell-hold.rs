@@ -194,7 +194,12 @@ mod tests {
         check("--latency-us 0", Ok(Arguments { latency_us: Some(0), ..nothing() }));
         check(
             "--latency-us 10 --policy p --root r",
-            Ok(Arguments { latency_us: Some(10), policy: Some("p".into()), root: "r".into() }),
+            Ok(Arguments {
+                latency_us: Some(10),
+                timestamps: false,
+                policy: Some("p".into()),
+                root: "r".into(),
+            }),
         );
         for bad in ["-1", "any", "1000001"] {
             let problem = format!("--latency-us {bad}: not a number of 0 to 1000000 microseconds");
