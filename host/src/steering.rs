@@ -1,10 +1,11 @@
-//! Which of an interface's queues a received packet goes to: the table that spreads packets by their hash, and the rules that
-//! steer single flows past it, as `ethtool -x` and `ethtool -n` show them.
+//! Which of an interface's queues a received packet goes to: the table that spreads packets by their hash, and the
+//! rules that steer single flows past it, as `ethtool -x` and `ethtool -n` show them.
 //!
-//! The kernel offers the rules by ioctl alone, and the table to be set by netlink only since Linux 6.17, so both are asked by
-//! ioctl (`ioctl.rs`). Only rules for UDP and TCP over IPv4 by whole addresses and ports are known here; all others are left
-//! alone, and their places in the driver's table with them. Most drivers want `ntuple` on (`ethtool -K`) before they take a
-//! rule. There is none of this in a captured tree. Source: Documentation/networking/scaling.rst; include/uapi/linux/ethtool.h.
+//! The kernel offers the rules by ioctl alone, and the table to be set by netlink only since Linux 6.17, so both are
+//! asked by ioctl (`ioctl.rs`). Only rules for UDP and TCP over IPv4 by whole addresses and ports are known here; all
+//! others are left alone, and their places in the driver's table with them. Most drivers want `ntuple` on (`ethtool
+//! -K`) before they take a rule. There is none of this in a captured tree. Source:
+//! Documentation/networking/scaling.rst; include/uapi/linux/ethtool.h.
 
 mod ioctl;
 pub mod rules;

@@ -1,8 +1,9 @@
 //! The areas that the kernel swaps to.
 //!
-//! `/proc/swaps` lists them; two calls switch one on and off. Switching one off reads everything that was swapped to it back
-//! into memory, and lasts as long as that takes. What `/etc/fstab` says of an area beside its priority (`discard`) the kernel
-//! does not show, so it does not come back by these calls. Sources: proc(5), swapon(2); mm/swapfile.c.
+//! `/proc/swaps` lists them; two calls switch one on and off. Switching one off reads everything that was swapped to
+//! it back into memory, and lasts as long as that takes. What `/etc/fstab` says of an area beside its priority
+//! (`discard`) the kernel does not show, so it does not come back by these calls. Sources: proc(5), swapon(2);
+//! mm/swapfile.c.
 
 use std::fmt;
 use std::str::FromStr;
@@ -82,8 +83,7 @@ pub fn areas(root: &Root) -> Result<Vec<Area>, Error> {
     text.lines().skip(1).map(|line| parse(line).ok_or_else(|| wrong(line))).collect()
 }
 
-// Format: "Filename				Type		Size		Used		Priority"
-//         "/dev/vda2                               partition	1048572		0		-2"   (mm/swapfile.c, swap_show)
+// Format: "Filename Type Size Used Priority", then "/dev/vda2 partition 1048572 0 -2"   (mm/swapfile.c, swap_show)
 fn parse(line: &str) -> Option<Area> {
     let mut words = line.split_ascii_whitespace().rev();
     let priority = words.next()?.parse().ok()?;
@@ -117,8 +117,8 @@ pub fn line(area: &Area) -> String {
 /// Reads back what is swapped to the area, and swaps to it no more. May take minutes.
 ///
 /// # Errors
-/// [`Error::Write`]: EPERM without CAP_SYS_ADMIN, ENOMEM when what is swapped out does not fit into memory, EINVAL when it is
-/// not in use.
+/// [`Error::Write`]: EPERM without CAP_SYS_ADMIN, ENOMEM when what is swapped out does not fit into memory, EINVAL
+/// when it is not in use.
 pub fn switch_off(root: &Root, path: &str) -> Result<(), Error> {
     root.count_write();
     call(root, path, |name| {

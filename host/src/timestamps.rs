@@ -45,8 +45,8 @@ impl Held {
 /// What the process that holds stamps is called.
 const HOLDER: &str = "quell-hold";
 
-/// The process of that name that has a socket open that is not local, if there is one. Whether others' sockets ask for stamps the
-/// kernel shows nobody.
+/// The process of that name that has a socket open that is not local, if there is one. Whether others' sockets ask
+/// for stamps the kernel shows nobody.
 ///
 /// # Errors
 /// [`Error::Read`]: the descriptors of another user's process are root's to see.

@@ -570,7 +570,8 @@ impl Untold {
     }
 }
 
-/// What a profile may want something of, and comes and goes: a few small reads, and some for each network card. The trading windows that are open are a part of it: at the end of one, what had to wait is due.
+/// What a profile may want something of, and comes and goes: a few small reads, and some for each network card. The
+/// trading windows that are open are a part of it: at the end of one, what had to wait is due.
 fn fingerprint(duty: &Duty, now: Moment) -> String {
     let root = duty.engine.root();
     let names = |dir: &str| root.list(dir).unwrap_or_default().join(" ");

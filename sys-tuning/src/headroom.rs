@@ -70,8 +70,8 @@ pub(crate) fn swap_objection(nodes: &[Node], floor: Floor, bytes: u64) -> Option
     }
     (bytes > most).then(|| {
         format!(
-            "{} MiB are free and {} MiB of file cache can be had, {} MiB of them stay free ({} % of each node, at least 1 GiB) \
-             and {} MiB a node are left for others, so at most {} MiB can be taken",
+            "{} MiB are free and {} MiB of file cache can be had, {} MiB of them stay free ({} % of each node, at least \
+             1 GiB) and {} MiB a node are left for others, so at most {} MiB can be taken",
             mib(sum(&|node| node.free_bytes)),
             mib(sum(&reclaimable)),
             mib(sum(&|node| floor.of(node.total_bytes))),

@@ -1,4 +1,5 @@
-//! The call by which drivers are asked what netlink does not ask: how packets are spread over queues, and the rules for flows.
+//! The call by which drivers are asked what netlink does not ask: how packets are spread over queues, and the rules
+//! for flows.
 //!
 //! Each question is a block of bytes that begins with its number, read and written by the kernel; how long it is follows
 //! from the number and from the counts in it, and [`ask`] makes no call with a block that is shorter. Source:

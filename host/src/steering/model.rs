@@ -1,5 +1,5 @@
-//! What the kernel does with these questions, and a driver behind it, as net/ethtool/ioctl.c has it: no machine of a test has
-//! a card that takes rules.
+//! What the kernel does with these questions, and a driver behind it, as net/ethtool/ioctl.c has it: no machine of a
+//! test has a card that takes rules.
 
 use std::collections::BTreeMap;
 use std::io;

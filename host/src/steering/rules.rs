@@ -4,9 +4,9 @@
 //! that is free is taken, because earlier places go first. Two rules for one flow are never made: the one that is there is
 //! taken away before its successor comes.
 
+use core::net::Ipv4Addr; // a value: no socket is made of it
 use std::fmt;
 use std::io;
-use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 use super::Ask;
@@ -17,8 +17,8 @@ use super::ioctl::{
 /// Rules that are read of one interface.
 const RULES_MAX: u32 = 1 << 14;
 
-/// Where things stand in struct ethtool_rxnfc: the table's size and its flags, the rule, and in that its kind, the values and
-/// the masks, the bits of a mask being those that count; the queue, the place; how many places follow.
+/// Where things stand in struct ethtool_rxnfc: the table's size and its flags, the rule, and in that its kind, the
+/// values and the masks, the bits of a mask being those that count; the queue, the place; how many places follow.
 const DATA: usize = 8;
 const KIND: usize = 16;
 const VALUES: usize = 20;
@@ -311,7 +311,8 @@ mod tests {
         check("udp4 to 10.0.0.1 to 10.0.0.2", false);
     }
 
-    /// `ethtool -N X flow-type udp4 dst-ip 239.1.1.1 dst-port 14310 action 3 loc 7`, by the header (ethtool.h): values in the network's order, and the bits of masks that count set.
+    /// `ethtool -N X flow-type udp4 dst-ip 239.1.1.1 dst-port 14310 action 3 loc 7`, by the header (ethtool.h):
+    /// values in the network's order, and the bits of masks that count set.
     #[test]
     fn a_rule_as_the_kernel_takes_it() {
         let block = insertion(&"udp4 to 239.1.1.1:14310".parse().unwrap(), 3, 7);
@@ -389,7 +390,7 @@ mod tests {
         }
 
         #[test]
-        fn a_rule_is_read_as_what_was_asked_for(udp in any::<bool>(), ip in any::<u32>(), port in 1u16.., queue in 0u32..64) {
+        fn a_rule_is_read_back(udp in any::<bool>(), ip in any::<u32>(), port in 1u16.., queue in 0u32..64) {
             let protocol = if udp { "udp4" } else { "tcp4" };
             let flow: Flow = format!("{protocol} from {}:{port} to any:{port}", Ipv4Addr::from(ip)).parse().unwrap();
             let block = insertion(&flow, queue, 0);

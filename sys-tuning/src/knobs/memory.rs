@@ -105,9 +105,9 @@ pub(crate) static THP: Knob = Knob {
     source: "never: rigtorp.se, TuneD network-latency, cluster-node-tuning-operator",
     blast: Blast::Stall,
     absence: Absence::Satisfied("this kernel makes no transparent huge pages"),
-    effect: "the bracketed word, and with never, that no size has a word of its own that makes huge pages all the same (Linux \
-             6.8); over a window, no huge page is made on a fault or by joining. Pages that were joined \
-             before stay joined",
+    effect: "the bracketed word, and with never, that no size has a word of its own that makes huge pages all the same \
+             (Linux 6.8); over a window, no huge page is made on a fault or by joining. Pages that were joined before \
+             stay joined",
     undo: "the original words are written, then vm.min_free_kbytes if the kernel changed it",
     side_effects: &[Attribute::at(
         "min_free_kbytes",

@@ -185,8 +185,8 @@ pub(crate) static BUSY: Knob = Knob {
     ],
     source: "50: TuneD network-latency, Solarflare user guide; better SO_BUSY_POLL on the socket: \
              Documentation/admin-guide/sysctl/net.rst",
-    effect: "each poll and select reads busy_poll; busy_read is what sockets get that are made from now on, those that there \
-             are keep theirs (net/core/sock.c, sock_init_data)",
+    effect: "each poll and select reads busy_poll; busy_read is what sockets get that are made from now on, those that \
+             there are keep theirs (net/core/sock.c, sock_init_data)",
     ..VARIABLE
 };
 
@@ -271,8 +271,8 @@ pub(crate) static BUFFERS: Knob = Knob {
         ),
     ],
     source: "TuneD network-throughput",
-    effect: "the most is read when a socket asks; defaults, and TCP's first sizes, are what sockets get that are made from now \
-             on, so that programs that run keep theirs until they open new ones",
+    effect: "the most is read when a socket asks; defaults, and TCP's first sizes, are what sockets get that are made \
+             from now on, so that programs that run keep theirs until they open new ones",
     ..VARIABLE
 };
 

@@ -295,14 +295,12 @@ fn what_others_have_to_change_is_reported() {
     assert!(machine.snapshot() == before);
     assert_eq!(
         verified(&engine.verify(&profile(text)).unwrap()),
-        "mem.swap areas: failed expected none, inferred some: reported only, mem.swapoff, or `swapoff -a`; and take them out of \
-         /etc/fstab\n\
-         fw.smi interrupts: not-applicable SMIs are not counted here: it takes the msr module, root, and an Intel processor \
-         that is not virtual\n\
-         mem.lock limit: failed expected unlimited, inferred 8388608 bytes of process 4714: reported only, \
-         LimitMEMLOCK=infinity in its unit\n\
-         svc.noise fighting: failed expected none, inferred cpupower.service, fwupd-refresh.timer, irqbalance (4711), tuned \
-         (4712): reported only, `systemctl disable --now` it, and mask it where something else starts it"
+        "mem.swap areas: failed expected none, inferred some: reported only, mem.swapoff, or `swapoff -a`; and take \
+         them out of /etc/fstab\nfw.smi interrupts: not-applicable SMIs are not counted here: it takes the msr module, \
+         root, and an Intel processor that is not virtual\nmem.lock limit: failed expected unlimited, inferred 8388608 \
+         bytes of process 4714: reported only, LimitMEMLOCK=infinity in its unit\nsvc.noise fighting: failed expected \
+         none, inferred cpupower.service, fwupd-refresh.timer, irqbalance (4711), tuned (4712): reported only, \
+         `systemctl disable --now` it, and mask it where something else starts it"
     );
     // What is put right elsewhere is fine here.
     machine.put("/proc/swaps", "Filename\tType\tSize\tUsed\tPriority\n");

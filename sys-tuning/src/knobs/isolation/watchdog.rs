@@ -1,9 +1,9 @@
 //! The detectors of lock-ups, at run time.
 //!
-//! The hard one needs a counter that interrupts unmaskably; without it (most virtual machines) the kernel refuses even the
-//! value that stands there. CPUs without the tick are left out by the kernel itself. Each write stops and starts the detectors
-//! of every CPU that has one, by a kernel thread of that CPU, and waits for it: behind a real-time thread that spins it waits
-//! for long, hence the blast class. Sources:
+//! The hard one needs a counter that interrupts unmaskably; without it (most virtual machines) the kernel refuses
+//! even the value that stands there. CPUs without the tick are left out by the kernel itself. Each write stops and
+//! starts the detectors of every CPU that has one, by a kernel thread of that CPU, and waits for it: behind a
+//! real-time thread that spins it waits for long, hence the blast class. Sources:
 //! Documentation/admin-guide/lockup-watchdogs.rst; Documentation/admin-guide/sysctl/kernel.rst, watchdog_cpumask;
 //! kernel/watchdog.c, proc_nmi_watchdog, softlockup_start_all.
 

@@ -1,8 +1,9 @@
 //! Which queue a packet goes to, and what the card's firmware is: asked of drivers by ioctl.
 //!
-//! A queue is an interrupt, and an interrupt is a CPU: what the application reads has a queue of its own, and everything else
-//! keeps to the others. The table that spreads packets by their hash is one cell, each rule another, so that rules of others
-//! stay. Tried on a model of the kernel's calls (`host`): no machine of a test has a card that takes rules.
+//! A queue is an interrupt, and an interrupt is a CPU: what the application reads has a queue of its own, and
+//! everything else keeps to the others. The table that spreads packets by their hash is one cell, each rule another,
+//! so that rules of others stay. Tried on a model of the kernel's calls (`host`): no machine of a test has a card
+//! that takes rules.
 
 use host::interfaces::Interface;
 use host::steering::{self, Flow, Steering};
@@ -280,8 +281,8 @@ mod tests {
             "'net.fw' = { says = 'rx0' }",
             None,
             &[
-                "says failed: eth0: the firmware is \"6.2.7 rx1 tx1\", which does not hold rx0; it is changed with the maker's \
-               program",
+                "says failed: eth0: the firmware is \"6.2.7 rx1 tx1\", which does not hold rx0; it is changed with the \
+                 maker's program",
             ],
         );
     }

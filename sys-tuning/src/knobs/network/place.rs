@@ -31,8 +31,8 @@ pub(crate) static STEERING: Knob = Knob {
         Attribute::at(
             "flows",
             Kind::Integer { min: 0, max: 1 << 29 },
-            "flows that are followed to the CPU that reads them, rounded up to a power of two; 0: none. A queue takes part once its own \
-             rps_flow_cnt says so",
+            "flows that are followed to the CPU that reads them, rounded up to a power of two; 0: none. A queue takes \
+             part once its own rps_flow_cnt says so",
             Home::Sysctl("net.core.rps_sock_flow_entries"),
         ),
     ],
