@@ -28,6 +28,11 @@ pub const PACKAGES: &[Package] = &[
         reason: "the peers our probes must agree with",
     },
     Package {
+        name: "tuned",
+        programs: &["tuned", "tuned-adm", "dbus-daemon"],
+        reason: "the peer that our applying and verifying are compared with, and the bus that it depends on",
+    },
+    Package {
         name: "util-linux",
         programs: &["setpriv", "unshare"],
         reason: "runs a command without rights, or in a mount namespace of its own",
@@ -94,6 +99,10 @@ pub const PACKAGES: &[Package] = &[
     },
 ];
 
+/// Services that a package would start, and that would tune the machine of whoever runs the tests: they are masked before
+/// it is installed, and the tests start the programs themselves.
+const MASKED: [(&str, &str); 1] = [("tuned", "tuned.service")];
+
 /// Where Debian keeps programs; root's PATH may lack the sbin folders, a user's always does.
 const FOLDERS: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
@@ -159,6 +168,9 @@ fn answer(program: &str, arguments: &[&str]) -> Option<Vec<u8>> {
 
 /// The package lists are renewed only when they turn out to be too old or absent, as on a fresh image.
 fn install(privilege: Privilege, names: &[&str]) -> anyhow::Result<()> {
+    for (_, service) in MASKED.iter().filter(|(package, _)| names.contains(package)) {
+        mask(privilege, service)?;
+    }
     let arguments = [&["install", "-y", "--no-install-recommends"], names].concat();
     if apt_get(privilege, &arguments).is_ok() {
         return Ok(());
@@ -167,18 +179,30 @@ fn install(privilege: Privilege, names: &[&str]) -> anyhow::Result<()> {
     apt_get(privilege, &arguments)
 }
 
+/// Keeps a service from being started, now and at the next boot; where systemd does not run, nothing starts any.
+fn mask(privilege: Privilege, service: &str) -> anyhow::Result<()> {
+    if !Path::new("/run/systemd/system").is_dir() {
+        return Ok(());
+    }
+    run(privilege, &["systemctl", "mask", service])
+}
+
 fn apt_get(privilege: Privilege, arguments: &[&str]) -> anyhow::Result<()> {
-    const ENV: &str = "DEBIAN_FRONTEND=noninteractive";
+    run(privilege, &[&["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"], arguments].concat())
+}
+
+/// Runs a command line as root.
+fn run(privilege: Privilege, command: &[&str]) -> anyhow::Result<()> {
     let prefix: &[&str] = match privilege {
-        Privilege::Root => &["env", ENV, "apt-get"],
-        Privilege::Sudo => &["sudo", "-n", "env", ENV, "apt-get"],
+        Privilege::Root => &[],
+        Privilege::Sudo => &["sudo", "-n"],
     };
-    let line = [prefix, arguments].concat();
+    let line = [prefix, command].concat();
     eprintln!("+ {}", line.join(" "));
     let status = Command::new(line[0]).args(&line[1..]).stdin(Stdio::null()).status();
     match status.with_context(|| format!("cannot run {}", line[0]))? {
         status if status.success() => Ok(()),
-        status => bail!("apt-get {}: {status}", arguments[0]),
+        status => bail!("{}: {status}", line.join(" ")),
     }
 }
 
