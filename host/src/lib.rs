@@ -33,6 +33,7 @@ pub mod modules;
 pub mod mounts;
 pub mod msr;
 pub mod numa;
+pub mod occupancy;
 pub mod own;
 pub mod perf;
 pub mod platform_profile;

@@ -222,8 +222,15 @@ pub fn named(root: &Root, name: &str) -> Result<Option<Pid>, Error> {
     Ok(numbers(root, "/proc")?.into_iter().find(is_it))
 }
 
+impl Occupant {
+    /// What tells it from whoever has its number later.
+    pub(crate) fn identity(&self) -> (Pid, Pid, u64) {
+        (self.pid, self.stat.tid, self.stat.start_ticks)
+    }
+}
+
 /// Every runnable thread that is `wanted`.
-fn runnable(root: &Root, wanted: impl Fn(&Stat) -> bool) -> Result<Vec<Occupant>, Error> {
+pub(crate) fn runnable(root: &Root, wanted: impl Fn(&Stat) -> bool) -> Result<Vec<Occupant>, Error> {
     let mut occupants = Vec::new();
     for pid in numbers(root, "/proc")? {
         let dir = format!("/proc/{pid}/task");
@@ -304,14 +311,14 @@ fn parse_schedstat(text: &str) -> Result<(Nanos, Nanos), Malformed> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// A shell that spins at real-time priority 50, as Linux 6.18 shows it, with NAME for its name.
-    const SPINNER: &str = "12959 (NAME) R 12957 12957 6294 0 -1 4194304 85 0 1 0 51 0 0 0 -51 0 1 0 191320 2654208 395 18446744073709551615 94379291803648 94379291880377 140733871314944 0 0 0 0 0 65538 0 0 0 17 0 50 1 0 0 0 94379291909680 94379291914816 94379352055808 140733871323853 140733871323879 140733871323879 140733871325164 0\n";
+    pub(crate) const SPINNER: &str = "12959 (NAME) R 12957 12957 6294 0 -1 4194304 85 0 1 0 51 0 0 0 -51 0 1 0 191320 2654208 395 18446744073709551615 94379291803648 94379291880377 140733871314944 0 0 0 0 0 65538 0 0 0 17 0 50 1 0 0 0 94379291909680 94379291914816 94379352055808 140733871323853 140733871323879 140733871323879 140733871325164 0\n";
 
     /// A thread of the kernel, tied to CPU 1; Linux 6.18.
-    const BOUND: &str = "21 (migration/1) S 2 0 0 0 -1 69238848 0 0 0 0 0 27 0 0 -100 0 1 0 24 0 0 18446744073709551615 0 0 0 0 0 0 0 2147483647 0 1 0 0 17 1 99 1 0 0 0 0 0 0 0 0 0 0 0\n";
+    pub(crate) const BOUND: &str = "21 (migration/1) S 2 0 0 0 -1 69238848 0 0 0 0 0 27 0 0 -100 0 1 0 24 0 0 18446744073709551615 0 0 0 0 0 0 0 2147483647 0 1 0 0 17 1 99 1 0 0 0 0 0 0 0 0 0 0 0\n";
 
     #[track_caller]
     fn check_name(name: &str) {
