@@ -329,6 +329,7 @@ fn begin(plan: &Plan, options: &ApplyOptions, locked: &Locked) -> Begin {
         confirm_by: options.confirm_by.map(|deadline| deadline.0),
         extends,
         sessions: plan.sessions.clone(),
+        atomic: options.atomic,
     }
 }
 

@@ -33,6 +33,8 @@ pub(crate) struct Book {
     pub identity: Identity,
     pub contents: Contents,
     pub ledger: Ledger,
+    /// The ledger tells of writes that were stuck what the machine shows of them; the journal does not yet.
+    pub is_unsettled: bool,
 }
 
 impl Book {
@@ -48,7 +50,7 @@ impl Book {
             None => journal::decode(&[]),
         };
         let ledger = Ledger::of(&contents.records, &identity.boot);
-        Ok(Self { identity, contents, ledger })
+        Ok(Self { identity, contents, ledger, is_unsettled: false })
     }
 }
 

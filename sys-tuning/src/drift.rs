@@ -62,8 +62,11 @@ impl Engine {
         let knobs = watched.iter().filter_map(|(target, _)| registry::find(&target.knob));
         let facts = Facts::read(&self.root, knobs);
         let last = book.ledger.last_live();
-        let drifted =
-            watched.iter().filter_map(|(target, want)| self.drifted(&facts, target, want.as_deref()));
+        let stuck = &book.ledger.stuck;
+        let drifted = watched
+            .iter()
+            .filter_map(|(target, want)| self.drifted(&facts, target, want.as_deref()))
+            .map(|row| row.unless_stuck(stuck));
         Ok(Drift {
             profile: last.map(|last| last.begin.profile.clone()),
             checked: watched.len(),
@@ -116,6 +119,21 @@ impl Engine {
                 let reason = "its last change was interrupted: apply again, or roll back".to_owned();
                 Some(row(Some(have), Status::Failed, reason))
             }
+        }
+    }
+}
+
+impl Drifted {
+    /// The row as it is while the write is still in the kernel: what it will come to, nobody knows.
+    fn unless_stuck(self, stuck: &BTreeMap<Target, String>) -> Self {
+        let target = Target {
+            knob: self.knob.clone(),
+            attribute: self.attribute.clone(),
+            identity: self.identity.clone(),
+        };
+        match stuck.get(&target) {
+            Some(reason) => Self { status: Status::Blocked, reason: reason.clone(), ..self },
+            None => self,
         }
     }
 }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use host::Root;
 use host::boot::Boot;
-use units::CpuSet;
-use units::limits::JOURNAL_BYTES_MAX;
+use units::limits::{JOURNAL_BYTES_MAX, KERNEL_WRITE_DEADLINE};
+use units::{CpuSet, Nanos};
 
 use crate::Error;
 use crate::book::{Book, Identity, Shelf};
@@ -23,7 +23,7 @@ use crate::state::StateDir;
 use crate::surroundings::Surroundings;
 use crate::survey::Survey;
 use crate::trading::Trading;
-use crate::writer::Pulse;
+use crate::writer::{DISK_PATIENCE, Mode, Pulse};
 
 /// The tuning engine of one machine.
 #[derive(Debug, Clone)]
@@ -35,6 +35,8 @@ pub struct Engine {
     /// When the host trades, for what a plan is held against.
     trading: Trading,
     shelf: Shelf,
+    /// Time one write may take.
+    pub(crate) write_deadline: Nanos,
 }
 
 /// The state directory, locked, with its journal.
@@ -48,7 +50,10 @@ impl Engine {
     /// The engine for the machine (or captured tree) `root`, with its journal in `state_dir`. Touches nothing.
     #[must_use]
     pub fn new(root: Arc<Root>, state_dir: &Path) -> Self {
+        // A disk behind plain files may take its time without anything being wrong.
+        let patience = if root.is_system() { 1 } else { DISK_PATIENCE };
         Self {
+            write_deadline: KERNEL_WRITE_DEADLINE.times(patience),
             root,
             state_dir: state_dir.to_owned(),
             journal_bytes_max: JOURNAL_BYTES_MAX,
@@ -68,6 +73,18 @@ impl Engine {
     #[must_use]
     pub fn with_trading(self, trading: Trading) -> Self {
         Self { trading, ..self }
+    }
+
+    /// For tests: gives up a write after another time than [`KERNEL_WRITE_DEADLINE`].
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_write_deadline(self, write_deadline: Nanos) -> Self {
+        Self { write_deadline, ..self }
+    }
+
+    /// How a batch is carried out, on these CPUs.
+    pub(crate) fn mode(&self, cpus: CpuSet, stop_at_failure: bool) -> Mode {
+        Mode { stop_at_failure, deadline: self.write_deadline, cpus, pulse: self.pulse.clone() }
     }
 
     /// For tests: has the journal rewritten at fewer bytes than [`JOURNAL_BYTES_MAX`].
@@ -169,7 +186,12 @@ impl Engine {
     /// The journal without the lock; a journal that does not exist is empty.
     pub(crate) fn book(&self) -> Result<Arc<Book>, Error> {
         let identity = self.identity()?;
-        self.shelf.book(StateDir::open(&self.state_dir)?.as_ref(), identity)
+        let dir = StateDir::open(&self.state_dir)?;
+        let book = self.shelf.book(dir.as_ref(), identity)?;
+        // The lock is free once the last write that was stuck is through: what came of it can be seen, if not recorded.
+        let is_over = !book.ledger.stuck.is_empty()
+            && dir.is_some_and(|dir| !matches!(Lock::take_unnamed(&dir), Err(Error::Busy { .. })));
+        Ok(if is_over { self.settled(book) } else { book })
     }
 
     /// The journal's damage as the error it is to everything that relies on it.
@@ -180,9 +202,21 @@ impl Engine {
     /// The state directory, made if need be, with the lock taken and the journal read.
     pub(crate) fn locked(&self) -> Result<Locked, Error> {
         let dir = StateDir::create(&self.state_dir)?;
-        let lock = Arc::new(Lock::take(&dir)?);
+        let lock = Lock::take(&dir)?;
+        self.with_book(dir, lock)
+    }
+
+    /// The same for who goes back: a write that is stuck in the kernel, a killed process's too, has its share of the lock, and
+    /// ends.
+    pub(crate) fn locked_patiently(&self) -> Result<Locked, Error> {
+        let dir = StateDir::create(&self.state_dir)?;
+        let lock = Lock::take_patiently(&dir, &self.pulse)?;
+        self.with_book(dir, lock)
+    }
+
+    fn with_book(&self, dir: StateDir, lock: Lock) -> Result<Locked, Error> {
         let book = Book::read(Some(&dir), self.identity()?)?;
-        Ok(Locked { dir, lock, book })
+        Ok(self.settle(Locked { dir, lock: Arc::new(lock), book }))
     }
 
     /// Whether there is anything to lock.

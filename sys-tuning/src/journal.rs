@@ -395,6 +395,7 @@ mod tests {
             confirm_by: None,
             extends: None,
             sessions: vec![],
+            atomic: false,
             releases: false,
         };
         Record::Begin(begin.into())

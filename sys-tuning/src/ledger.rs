@@ -29,6 +29,9 @@ pub(crate) struct Ledger {
     /// The transactions of this and earlier boots, oldest first, as far as they are kept.
     pub history: Vec<Transaction>,
     pub next_id: u64,
+    /// The cells that the last transaction left to writes that were still in the kernel, with what was said of each: nobody has
+    /// told yet what came of them.
+    pub stuck: BTreeMap<Target, String>,
     /// What was asked for and not undone, in this boot and earlier ones, oldest first: the last one is to be held.
     asked: Vec<Asked>,
     /// Somebody asked to let the host go, since anything else was asked for.
@@ -94,27 +97,31 @@ impl Ledger {
     /// What `records` come to in the boot `boot`.
     pub fn of(records: &[Record], boot: &str) -> Self {
         let mut ledger = Self { boot: boot.to_owned(), next_id: 1, ..Self::default() };
-        let mut open: Option<Shared<Begin>> = None;
+        let mut open: Option<Transaction> = None;
         for record in records {
             match record {
                 Record::Header(_) => {}
                 Record::Ledger(folded) => ledger.unfold(folded),
                 Record::Begin(begin) => {
-                    ledger.close(open.take(), None);
-                    open = Some(begin.clone());
+                    ledger.close(open.take());
+                    open = Some(Transaction { begin: begin.clone(), end: None });
                 }
                 Record::End(end) => {
                     // An end without its begin is left of a damaged journal.
-                    let begin = open.take_if(|begin| begin.id == end.id && begin.boot == end.boot);
-                    ledger.close(begin, Some(end));
+                    let is_its =
+                        |open: &&mut Transaction| open.begin.id == end.id && open.begin.boot == end.boot;
+                    if let Some(open) = open.as_mut().filter(is_its) {
+                        open.end = Some(end.clone());
+                    }
                 }
                 Record::Confirm(confirm) => {
-                    ledger.close(open.take(), None);
+                    ledger.close(open.take());
                     ledger.confirmed(confirm);
                 }
             }
         }
-        ledger.close(open, None);
+        ledger.stuck = open.as_ref().map(|open| open.stuck(boot)).unwrap_or_default();
+        ledger.close(open);
         ledger
     }
 
@@ -147,10 +154,9 @@ impl Ledger {
         }
     }
 
-    fn close(&mut self, begin: Option<Shared<Begin>>, end: Option<&Shared<End>>) {
-        let Some(begin) = begin else { return };
-        self.next_id = self.next_id.max(begin.id + 1);
-        let transaction = Transaction { begin, end: end.cloned() };
+    fn close(&mut self, open: Option<Transaction>) {
+        let Some(transaction) = open else { return };
+        self.next_id = self.next_id.max(transaction.begin.id + 1);
         self.history.push(transaction.clone());
         self.ask(&transaction);
         let is_this_boot = transaction.begin.boot == self.boot;
@@ -339,6 +345,11 @@ impl Ledger {
         if line.layers.is_empty() {
             self.lines.remove(&entry.target);
         }
+    }
+
+    /// The last transaction, when it left cells to writes that were still in the kernel.
+    pub fn last_stuck(&self) -> Option<&Transaction> {
+        self.history.last().filter(|_| !self.stuck.is_empty())
     }
 
     /// The applies that are not undone, oldest first; the folded ones count as one.
@@ -565,7 +576,20 @@ impl Transaction {
             matches!(end.outcome, Outcome::RolledBack | Outcome::Failed)
                 && self.begin.changes.iter().enumerate().all(is_original)
         });
-        self.begin.what == What::Apply && !came_to_nothing
+        self.begin.what == What::Apply && !came_to_nothing && !self.is_taken_back()
+    }
+
+    /// Whether it was to be all or nothing and was taken back, as far as that was possible.
+    pub fn is_taken_back(&self) -> bool {
+        self.begin.atomic && self.end.as_ref().is_some_and(|end| end.outcome != Outcome::Done)
+    }
+
+    /// The cells whose write was still in the kernel when it ended, in the boot `boot`.
+    fn stuck(&self, boot: &str) -> BTreeMap<Target, String> {
+        let results = self.end.iter().filter(|end| end.boot == boot).flat_map(|end| &end.results);
+        let with_entries = self.begin.changes.iter().zip(results);
+        let stuck = with_entries.filter(|(_, result)| result.is_stuck());
+        stuck.map(|(entry, result)| (entry.target.clone(), result.reason.clone())).collect()
     }
 
     fn bytes(&self) -> u64 {
@@ -717,6 +741,7 @@ mod tests {
                 confirm_by: None,
                 extends: None,
                 sessions: Vec::new(),
+                atomic: false,
                 releases: false,
             };
             self.records.push(Record::Begin(begin.clone().into()));

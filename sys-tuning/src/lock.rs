@@ -14,6 +14,7 @@ use units::Nanos;
 
 use crate::Error;
 use crate::state::StateDir;
+use crate::writer::Pulse;
 
 const NAME: &str = "lock";
 /// The digits of a process number, and more than that.
@@ -21,6 +22,9 @@ const PID_BYTES_MAX: u64 = 32;
 /// Attempts before it is told that somebody else has it: a repair takes about a millisecond.
 const ATTEMPTS: usize = 20;
 const PAUSE: Nanos = Nanos::from_millis(5);
+/// The same for going back: 5 s and more, where a write to the huge-page selector was stuck for 2.4 s at most behind a thread
+/// that span at SCHED_FIFO for 0.85 s (2-vCPU VM, Linux 6.18).
+const PATIENT_ATTEMPTS: usize = 1000;
 
 /// The held lock.
 pub(crate) struct Lock {
@@ -30,13 +34,23 @@ pub(crate) struct Lock {
 impl Lock {
     /// Takes the lock, or says who has it.
     pub fn take(dir: &StateDir) -> Result<Self, Error> {
+        Self::take_within(dir, ATTEMPTS, &Pulse::default())
+    }
+
+    /// The same for who goes back: longer than a write that is stuck behind a real-time thread was seen to take.
+    pub fn take_patiently(dir: &StateDir, pulse: &Pulse) -> Result<Self, Error> {
+        Self::take_within(dir, PATIENT_ATTEMPTS, pulse)
+    }
+
+    fn take_within(dir: &StateDir, attempts_max: usize, pulse: &Pulse) -> Result<Self, Error> {
         let mut attempts = 1;
         let mut lock = loop {
             match Self::take_unnamed(dir) {
                 // The keeper has it for a moment when it looks, or puts a value back.
-                Err(Error::Busy { .. }) if attempts < ATTEMPTS => {
+                Err(Error::Busy { .. }) if attempts < attempts_max => {
                     attempts += 1;
                     sleep_until(monotonic_now() + PAUSE);
+                    pulse.beat();
                 }
                 other => break other?,
             }

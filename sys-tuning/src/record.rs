@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::status::Status;
+
 /// One line of the journal. A transaction's is shared with who goes by it: it has an entry a cell.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
@@ -110,6 +112,9 @@ pub(crate) struct Begin {
     /// The sessions of the profile that it was made in, and for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sessions: Vec<String>,
+    /// The first failure takes everything back, and so does a write that comes to its end after it was given up.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub atomic: bool,
     /// A roll-back that somebody asked for all the way: the host is to be let go, also where nothing of it was confirmed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub releases: bool,
@@ -191,7 +196,8 @@ pub(crate) struct Hold {
     pub value: String,
 }
 
-/// What became of a transaction.
+/// What became of a transaction. A second one right behind the first takes its place: it says what came of writes that were
+/// still in the kernel when the first was written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct End {
     pub id: u64,
@@ -232,6 +238,13 @@ pub(crate) struct EntryResult {
     pub reason: String,
     /// The kernel will refuse it for as long as this boot lasts.
     pub refused_for_good: bool,
+}
+
+impl EntryResult {
+    /// Whether the write was still in the kernel.
+    pub fn is_stuck(&self) -> bool {
+        self.status == Status::Blocked.word()
+    }
 }
 
 /// Everything that still counts of transactions that are not kept.

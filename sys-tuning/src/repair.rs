@@ -31,7 +31,7 @@ use crate::state::{Stamp, StateDir};
 use crate::status::Status;
 use crate::trading::Trading;
 use crate::transaction::Item;
-use crate::writer::{self, Done, Expected, Job, Mode};
+use crate::writer::{self, Done, Expected, Job};
 use crate::{Applied, ApplyOptions, Over};
 
 /// What is held, by number; numbers are good until [`Holder::refresh`] says that it read anew.
@@ -163,8 +163,15 @@ impl Holder {
         if self.stamp == Some(stamp) {
             return Ok(false);
         }
-        self.reload()?;
+        let is_unsettled = self.reload()?;
         self.stamp = Some(stamp); // taken before the reading: what came between is read next time
+        if is_unsettled {
+            // Recorded, so that it is known tomorrow as well; with that the journal is another one, and read next time.
+            match self.engine.settle_late() {
+                Err(Error::Busy { .. }) => self.stamp = None, // still in the kernel
+                other => _ = other?,
+            }
+        }
         Ok(true)
     }
 
@@ -177,7 +184,8 @@ impl Holder {
         self.dir.as_ref().and_then(|dir| dir.stamp(journal::NAME))
     }
 
-    fn reload(&mut self) -> Result<(), Error> {
+    /// Whether the journal does not tell yet what came of writes that were stuck.
+    fn reload(&mut self) -> Result<bool, Error> {
         let had_effect: BTreeSet<(Target, String)> =
             self.lines.drain(..).filter_map(HeldLine::with_effect).collect();
         self.side_effects.clear();
@@ -205,7 +213,7 @@ impl Holder {
         };
         self.lines = wanted.into_iter().map(line).collect();
         self.cpus = self.engine.worker_cpus();
-        Ok(())
+        Ok(book.is_unsettled || !book.ledger.stuck.is_empty())
     }
 
     /// Whether another quell tunes this machine at this moment.
@@ -340,11 +348,11 @@ impl Holder {
             let is_stuck = files.iter().any(|file| stuck.contains(file));
             // Each write that does not come back leaves a thread behind: there is an end to that.
             let what = match stuck.len() > BLOCKED_WRITES_MAX {
-                _ if is_stuck => Done::Blocked,
+                _ if is_stuck => Done::Blocked("an earlier write of it is still in the kernel".to_owned()),
                 true => Done::NotTried,
                 false => self.run(lock, vec![job]).pop().unwrap_or(Done::NotTried),
             };
-            if matches!(what, Done::Blocked) {
+            if matches!(what, Done::Blocked(_)) {
                 stuck.extend(files);
             }
             done.insert(index, (what, monotonic_now()));
@@ -358,7 +366,7 @@ impl Holder {
         if self.engine.root.is_live() && !jobs.iter().any(blocks) {
             return writer::run_here(&self.engine.root, lock, jobs);
         }
-        let mode = Mode::new(&self.engine.root, self.cpus.clone(), false, &self.engine.pulse);
+        let mode = self.engine.mode(self.cpus.clone(), false);
         writer::run(&self.engine.root, lock, jobs, &mode)
     }
 
@@ -446,7 +454,8 @@ fn refusal(line: &HeldLine, done: Done) -> Option<String> {
         Done::Differs(_, reason) => Some(reason),
         Done::Changed(reading) => Some(format!("somebody sets it to {} at this moment", reading.text())),
         Done::Unreadable(error) => Some(error.to_string()),
-        Done::Blocked => Some("the write is still in the kernel".to_owned()),
+        Done::Blocked(why) => Some(why),
+        Done::Late(done, _) => refusal(line, *done),
         Done::NotTried => Some("no thread could be had to write it".to_owned()),
     }
 }

@@ -77,7 +77,7 @@ impl Engine {
             Ledger::default().undo(options.to, options.force)?;
             return Ok(RolledBack::nothing(None));
         }
-        let locked = self.locked()?;
+        let locked = self.locked_patiently()?;
         let damage = locked.book.contents.damage.clone();
         if let Some(damaged) = self.damage(&locked.book).filter(|_| !options.force) {
             return Err(damaged);
@@ -188,6 +188,7 @@ impl Engine {
             confirm_by: None,
             extends: None,
             sessions: Vec::new(),
+            atomic: false,
             releases,
         });
         let journal = self.begin(locked, &begin);
@@ -521,6 +522,7 @@ mod tests {
             confirm_by: None,
             extends: None,
             sessions: vec![],
+            atomic: false,
             releases: false,
         };
         journal.commit(&Record::Begin(begin.into())).unwrap();

@@ -2,7 +2,6 @@
 
 use std::io;
 
-use host::tasks;
 use nix::libc::ENOSPC;
 
 use crate::Error;
@@ -13,7 +12,7 @@ use crate::errno;
 use crate::journal::Journal;
 use crate::record::{Begin, End, Entry, EntryResult, Outcome, Record};
 use crate::status::Status;
-use crate::writer::{self, Done, Expected, Job, Mode};
+use crate::writer::{self, Done, Expected, Job};
 
 /// One change in hand.
 #[derive(Debug)]
@@ -51,7 +50,7 @@ impl Engine {
     /// Writes every item and judges what came of it, in order.
     pub(crate) fn write(&self, locked: &Locked, items: &[&Item], stop_at_failure: bool) -> Vec<Verdict> {
         let jobs = items.iter().map(|item| item.job()).collect();
-        let mode = Mode::new(&self.root, self.worker_cpus(), stop_at_failure, &self.pulse);
+        let mode = self.mode(self.worker_cpus(), stop_at_failure);
         let done = writer::run(&self.root, &locked.lock, jobs, &mode);
         items.iter().zip(done).map(|(item, done)| self.judge(item, self.look_again(item, done))).collect()
     }
@@ -79,6 +78,7 @@ impl Engine {
                 Ok(now) => Done::Differs(now, reason),
                 Err(_) => Done::Differs(before, reason),
             },
+            Done::Late(done, why) => Done::Late(Box::new(self.look_again(item, *done)), why),
             other => other,
         }
     }
@@ -117,7 +117,14 @@ impl Engine {
                 Verdict::new(Status::Failed, reason, text(Reading::Absent))
             }
             Done::Unreadable(error) => Verdict::new(Status::Failed, error.to_string(), None),
-            Done::Blocked => Verdict::new(Status::Blocked, self.culprit(), None),
+            Done::Blocked(why) => Verdict::new(Status::Blocked, why, None),
+            Done::Late(done, why) => {
+                let verdict = self.judge(item, *done);
+                let reason = format!("it took longer than its deadline: {why}");
+                let reason =
+                    if verdict.reason.is_empty() { reason } else { format!("{}; {reason}", verdict.reason) };
+                Verdict { reason, ..verdict }
+            }
             Done::NotTried => Verdict::new(
                 Status::Failed,
                 "not tried: an earlier change failed, or no thread could be had",
@@ -146,25 +153,6 @@ impl Engine {
             status => status,
         };
         Verdict::new(status, sight.reason, Some(reading.text().to_owned()))
-    }
-
-    /// Why a write may be stuck: the real-time threads that have a CPU now.
-    fn culprit(&self) -> String {
-        let deadline = units::limits::KERNEL_WRITE_DEADLINE;
-        let stuck = format!("the write is still in the kernel after {deadline}");
-        let occupants = tasks::running_realtime(&self.root).unwrap_or_default();
-        let own = host::own::pid();
-        match occupants.iter().find(|occupant| occupant.pid.0 != own) {
-            Some(occupant) => format!(
-                "{stuck}; CPU {} is occupied by real-time thread {:?} ({} {}, process {})",
-                occupant.stat.cpu,
-                occupant.stat.name,
-                occupant.stat.class,
-                occupant.stat.rt_priority,
-                occupant.pid
-            ),
-            None => format!("{stuck}; no real-time thread is running now"),
-        }
     }
 }
 
@@ -238,24 +226,4 @@ pub(crate) fn record_at_any_price(
 
 fn is_full(cause: &io::Error) -> bool {
     cause.raw_os_error() == Some(ENOSPC)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::path::Path;
-    use std::sync::Arc;
-
-    #[test]
-    fn a_stuck_write_names_who_occupies_a_cpu() {
-        // Captured while a shell was spinning at FIFO 50 on CPU 3.
-        let host = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/hosts/qemu-4cpu-2node-6.12");
-        let engine = Engine::new(Arc::new(host::Root::at(&host)), Path::new("/nowhere"));
-        let told = engine.culprit();
-        assert!(
-            told.starts_with("the write is still in the kernel after 250 ms; CPU 3 is occupied by"),
-            "{told}"
-        );
-        assert!(told.contains("\"sh\" (fifo 50, process "), "{told}");
-    }
 }

@@ -168,6 +168,9 @@ impl Engine {
             let row = Verifying { effective: sight.effective, ..row };
             return row.with(Status::NotApplicable, reason.clone());
         }
+        if let Some(reason) = ledger.stuck.get(&target(wish)) {
+            return row.with(Status::Blocked, reason.clone());
+        }
         match &known.wanted {
             Some(ours) if wish.cell.satisfies(ours, &want) => Verifying {
                 fix: Some(format!("quell tune apply --profile {profile}")),

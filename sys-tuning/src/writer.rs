@@ -10,13 +10,15 @@ use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use host::occupancy::Sample;
 use host::threads::{Policy, Role, monotonic_now, spawn};
 use host::{Error, Root, affinity, ethtool, numa, resctrl, scheduling, steering, swaps};
-use units::limits::{BLOCKED_WRITES_MAX, KERNEL_WRITE_DEADLINE};
+use units::limits::BLOCKED_WRITES_MAX;
 use units::{CpuSet, Nanos};
 
 use crate::boot;
 use crate::cell::{Cell, Form, OFF, Reading, Step};
+use crate::culprit;
 use crate::errno;
 use crate::fixture;
 use crate::headroom;
@@ -60,15 +62,21 @@ pub(crate) enum Done {
     Gone,
     /// It could not be looked at.
     Unreadable(Error),
-    /// The write is still in the kernel.
-    Blocked,
+    /// The write is still in the kernel: since when, and who may be in its way.
+    Blocked(String),
+    /// The write came back after its deadline, while others of the batch were written: what came of it, and what was said of
+    /// it when it was given up.
+    Late(Box<Done>, String),
     /// A part of the batch before it failed.
     NotTried,
 }
 
 impl Done {
     fn is_failure(&self) -> bool {
-        !matches!(self, Self::Wrote(_) | Self::Gone)
+        match self {
+            Self::Late(done, _) => done.is_failure(),
+            other => !matches!(other, Self::Wrote(_) | Self::Gone),
+        }
     }
 }
 
@@ -92,7 +100,7 @@ impl Pulse {
         Self(Some(Arc::new(beat)))
     }
 
-    fn beat(&self) {
+    pub fn beat(&self) {
         if let Some(beat) = &self.0 {
             beat();
         }
@@ -108,14 +116,6 @@ impl fmt::Debug for Pulse {
 /// The longest time between two beats.
 const BEAT: Nanos = Nanos::from_secs(1);
 
-impl Mode {
-    pub fn new(root: &Root, cpus: CpuSet, stop_at_failure: bool, pulse: &Pulse) -> Self {
-        // A disk behind plain files may take its time without anything being wrong.
-        let deadline = KERNEL_WRITE_DEADLINE.times(if root.is_system() { 1 } else { DISK_PATIENCE });
-        Self { stop_at_failure, deadline, cpus, pulse: pulse.clone() }
-    }
-}
-
 /// What the worker and its client share.
 struct Shared {
     progress: Mutex<Progress>,
@@ -124,11 +124,20 @@ struct Shared {
 
 struct Progress {
     done: Vec<Option<Done>>,
-    /// The job in hand and since when its present write runs.
-    running: Option<(usize, Nanos)>,
+    running: Option<Running>,
     /// Workers of an earlier generation were given up.
     generation: u64,
     finished: bool,
+}
+
+/// The job in hand.
+#[derive(Clone, Copy)]
+struct Running {
+    index: usize,
+    /// When its present write began.
+    since: Nanos,
+    /// The thread that writes.
+    tid: i32,
 }
 
 impl Shared {
@@ -224,31 +233,56 @@ impl Batch<'_> {
 
     /// Waits until all is done, giving up on writes that do not come back.
     fn wait(&self) {
-        let mut stuck = BTreeSet::new();
-        let mut blocked = 0;
+        let (mut stuck, mut blocked) = (BTreeSet::new(), 0);
+        // Who was runnable when the write that began then had taken its time.
+        let mut look: Option<(Nanos, Option<Sample>)> = None;
         let mut progress = self.shared.progress();
         while !progress.finished {
-            let left = match progress.running {
-                Some((index, since)) => since + self.deadline(index) - monotonic_now(),
-                None => self.mode.deadline,
+            let (left, until_look) = match progress.running {
+                Some(Running { index, since, .. }) => {
+                    let (deadline, now) = (self.deadline(index), monotonic_now());
+                    let is_looked = look.as_ref().is_some_and(|(began, _)| *began == since);
+                    let until_look = Nanos(deadline.0 / LOOK_AFTER);
+                    (since + deadline - now, (!is_looked).then(|| (since, since + until_look - now)))
+                }
+                None => (self.mode.deadline, None),
             };
+            if let Some((since, Nanos::ZERO)) = until_look {
+                drop(progress);
+                look = Some((since, Sample::take(&self.root, monotonic_now()).ok()));
+                progress = self.shared.progress();
+                continue;
+            }
             if left > Nanos::ZERO {
-                let waited = self.shared.changed.wait_timeout(progress, Duration::from(left.min(BEAT)));
+                let until = until_look.map_or(left, |(_, until)| until.min(left)).min(BEAT);
+                let waited = self.shared.changed.wait_timeout(progress, Duration::from(until));
                 progress = waited.unwrap_or_else(PoisonError::into_inner).0;
                 self.mode.pulse.beat();
                 continue;
             }
-            let Some((index, _)) = progress.running.take() else { continue };
-            progress.done[index] = Some(Done::Blocked);
+            let Some(running) = progress.running.take() else { continue };
+            progress.done[running.index] = Some(Done::Blocked(String::new()));
             progress.generation += 1;
+            drop(progress);
             blocked += 1;
-            stuck.extend(self.jobs[index].cell.files().into_iter().map(str::to_owned));
+            stuck.extend(self.jobs[running.index].cell.files().into_iter().map(str::to_owned));
+            let began = look.take().and_then(|(_, sample)| sample);
+            let told = culprit::told(&self.root, self.deadline(running.index), running.tid, began.as_ref());
+            self.shared.progress().explain(running.index, told);
             if blocked > BLOCKED_WRITES_MAX || self.mode.stop_at_failure {
                 return;
             }
-            drop(progress);
-            self.start(index + 1, stuck.clone());
+            self.start(running.index + 1, stuck.clone());
             progress = self.shared.progress();
+        }
+    }
+}
+
+impl Progress {
+    /// Says why the write `index`, which was given up, is stuck; it may have come back since.
+    fn explain(&mut self, index: usize, told: String) {
+        if let Some(Done::Blocked(why) | Done::Late(_, why)) = &mut self.done[index] {
+            *why = told;
         }
     }
 }
@@ -267,16 +301,24 @@ struct Worker {
 
 impl Worker {
     fn work(self, first: usize) {
+        let tid = nix::unistd::gettid().as_raw();
         for index in first..self.jobs.len() {
             let job = &self.jobs[index];
-            if !self.tick(index) {
+            if !self.tick(index, tid) {
                 return; // given up: somebody else does the rest
             }
-            let is_stuck = job.cell.files().iter().any(|file| self.stuck.contains(*file));
-            let done = if is_stuck { Done::Blocked } else { self.perform(index, job) };
+            let stuck = job.cell.files().into_iter().find(|file| self.stuck.contains(*file));
+            let done = match stuck {
+                Some(file) => Done::Blocked(format!("an earlier write of {file} is still in the kernel")),
+                None => self.perform(index, tid, job),
+            };
             let stop = self.stop_at_failure && done.is_failure();
             let mut progress = self.shared.progress();
             if progress.generation != self.generation {
+                // Given up, and somebody else does the rest. Before the batch is over it can still be told what came of it.
+                if let Some(Done::Blocked(why)) = progress.done[index].take() {
+                    progress.done[index] = Some(Done::Late(Box::new(done), why));
+                }
                 return;
             }
             progress.done[index] = Some(done);
@@ -292,16 +334,16 @@ impl Worker {
     }
 
     /// A write begins; false when this worker was given up.
-    fn tick(&self, index: usize) -> bool {
+    fn tick(&self, index: usize, tid: i32) -> bool {
         let mut progress = self.shared.progress();
         if progress.generation != self.generation {
             return false;
         }
-        progress.running = Some((index, monotonic_now()));
+        progress.running = Some(Running { index, since: monotonic_now(), tid });
         true
     }
 
-    fn perform(&self, index: usize, job: &Job) -> Done {
+    fn perform(&self, index: usize, tid: i32, job: &Job) -> Done {
         let before = match job.cell.read(&self.root) {
             Ok(reading) => reading,
             Err(error) => return Done::Unreadable(error),
@@ -321,7 +363,9 @@ impl Worker {
             return Done::Differs(before, objection);
         }
         let written = match job.cell.form {
-            Form::Pages { .. } if before != Reading::Torn => return self.resize(index, job, before),
+            Form::Pages { .. } if before != Reading::Torn && job.from != Expected::Effectless => {
+                return self.resize(index, tid, job, before);
+            }
             Form::BootLine { ref dir } => boot::write_line(&self.root, dir, &job.to),
             _ if !self.root.is_live() => fixture::write(&self.root, &job.cell, &job.to, job.raw.as_deref()),
             _ => self.write(job, before.text()),
@@ -402,7 +446,7 @@ impl Worker {
     }
 
     /// Gets a pool of huge pages to its size in steps, looking at the node's head-room before each.
-    fn resize(&self, index: usize, job: &Job, before: Reading) -> Done {
+    fn resize(&self, index: usize, tid: i32, job: &Job, before: Reading) -> Done {
         let mut now = before;
         loop {
             let next = match self.next_size(job, now.text()) {
@@ -411,8 +455,10 @@ impl Worker {
                 Ok(None) => return Done::Wrote(now),
                 Err(reason) => return Done::Differs(now, reason),
             };
-            if !self.tick(index) {
-                return Done::Blocked;
+            if !self.tick(index, tid) {
+                let reason =
+                    format!("stopped at {} pages: that step took longer than its deadline", now.text());
+                return Done::Differs(now, reason);
             }
             let step = Step::Write { path: job.cell.path.clone(), text: next.clone() };
             let written = self.step(job, &step);
@@ -496,7 +542,12 @@ const LINK_PATIENCE: u64 = 40;
 const SWAP_PATIENCE: u64 = 240;
 
 /// How much longer an edit of the boot line may take: it is flushed to a disk several times over.
-const DISK_PATIENCE: u64 = 40;
+pub(crate) const DISK_PATIENCE: u64 = 40;
+
+/// The part of its deadline after which a write is looked at for the first time: of 250 ms 50, where the slowest write that
+/// nothing is in the way of takes 0.3 ms (workqueue cpumask, 2-vCPU VM), and 200 ms are left for whoever is in the way to be
+/// seen in it.
+const LOOK_AFTER: u64 = 5;
 
 /// Memory taken between two looks at the head-room: 64 pages of 2 MiB take the kernel about 0.2 ms (2-vCPU VM).
 const STEP_BYTES: u64 = 128 << 20;
@@ -508,6 +559,7 @@ mod tests {
     use nix::sys::stat::Mode as FileMode;
     use std::path::Path;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use units::limits::KERNEL_WRITE_DEADLINE;
 
     /// A tree of plain files, and the lock that a batch needs.
     struct Bench {
@@ -580,7 +632,8 @@ mod tests {
             Done::Differs(..) => "differs",
             Done::Unreadable(_) => "unreadable",
             Done::Gone => "gone",
-            Done::Blocked => "blocked",
+            Done::Blocked(_) => "blocked",
+            Done::Late(..) => "late",
             Done::NotTried => "not tried",
         };
         done.iter().map(word).collect()

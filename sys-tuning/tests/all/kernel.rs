@@ -59,6 +59,7 @@ const TOUCHED: &[&str] = &[
 ];
 
 /// A cgroup v1 group of the tests' own.
+const THP: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
 const GROUP: &str = "/sys/fs/cgroup/cpuset/quell-test";
 
 /// The same in cgroup v2, and what is enabled for the groups there.
@@ -659,4 +660,85 @@ fn kernel_time(steps: &[Step]) -> units::Nanos {
         done.unwrap();
     }
     monotonic_now() - begin
+}
+
+const SCAN_SLEEP: &str = "/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs";
+
+/// Has the kernel's thread for huge pages at work all the time: who switches it off waits until it has a look at every CPU behind
+/// it. As it was when dropped, with the reserve of free memory that the kernel computes anew.
+struct Scanning([(&'static str, String); 3]);
+
+impl Scanning {
+    fn start() -> Self {
+        let before = [(SCAN_SLEEP, read(SCAN_SLEEP)), (THP, choice(THP)), (MIN_FREE, read(MIN_FREE))];
+        Root::system().write(SCAN_SLEEP, "0").unwrap();
+        Root::system().write(THP, "always").unwrap();
+        Self(before)
+    }
+}
+
+impl Drop for Scanning {
+    fn drop(&mut self) {
+        for (path, text) in &self.0 {
+            let _ = Root::system().write(path, text);
+        }
+    }
+}
+
+const MIN_FREE: &str = "/proc/sys/vm/min_free_kbytes";
+
+fn choice(path: &str) -> String {
+    host::choice::read(&Root::system(), path).unwrap().current
+}
+
+/// On two CPUs of one kernel: a program spins on one at SCHED_FIFO, and switching huge pages off waits for kernel work on it (0.8
+/// to 2.4 s, Linux 6.18). Where this kernel does not wait for that, or the spinner is over before the write, all is simply done.
+#[test]
+fn a_write_behind_a_spinner_is_told_with_its_cpu_and_delays_nothing() {
+    let Some(bench) = Bench::new("a_write_behind_a_spinner") else { return };
+    let online = host::cpus::Cpus::read(&Root::system()).unwrap().online;
+    let allowed = host::threads::allowed_cpus().unwrap();
+    let may = Path::new(SCAN_SLEEP).exists() && online.count() > 1 && online.is_subset(&allowed);
+    if !suits("a_write_behind_a_spinner", "two CPUs and transparent huge pages", may) {
+        return;
+    }
+    let spun = online.iter().last().unwrap();
+    host::threads::pin(&online.iter().filter(|cpu| *cpu != spun).collect()).unwrap(); // and the workers this starts
+    let scanning = Scanning::start();
+    let text = "[knobs]\n'iso.hung' = { timeout_secs = 601 }\n'mem.thp' = { enabled = 'never' }\n\
+                'mem.swap' = { swappiness = 11 }";
+    let (engine, wanted) = (bench.engine(), profile(text));
+    let plan = engine.plan(&wanted).unwrap();
+    let Some(mut spinner) = process::spinner(spun) else {
+        assert!(!suits("a_write_behind_a_spinner", "the right to spin at SCHED_FIFO", false));
+        return;
+    };
+    let applied = engine.apply(&plan, &NOW).unwrap();
+    let (of_thp, others): (Vec<_>, Vec<_>) = applied.changes.iter().partition(|row| row.knob == "mem.thp");
+    assert!(others.len() == 2 && others.iter().all(|row| row.status == Status::Ok), "{applied:#?}");
+    let [thp] = of_thp.as_slice() else { panic!("{applied:#?}") };
+    println!("behind a spinner on CPU {spun}: {} {}", thp.status, thp.reason);
+    match thp.status {
+        Status::Blocked => {
+            let named = format!(
+                "CPU {spun} was occupied by real-time thread \"spin\" (fifo 50, process {})",
+                spinner.id()
+            );
+            // It may have come to its end while it was looked for.
+            let is_told = thp.reason.contains(&named) || thp.reason.contains("no real-time thread");
+            assert!(is_told, "{}", thp.reason);
+        }
+        status => assert_eq!(status, Status::Ok, "{thp:?}"),
+    }
+    spinner.wait().unwrap();
+    // The write is through some time after the spinner: from then on its value is ours like the others.
+    let is_blocked =
+        |drift: &sys_tuning::Drift| drift.drifted.iter().any(|row| row.status == Status::Blocked);
+    while is_blocked(&engine.drift().unwrap()) {}
+    assert_eq!(engine.verify(&wanted).unwrap().agreement(), Agreement::Yes);
+    assert!(engine.drift().unwrap().drifted.is_empty());
+    assert_eq!(bench.back().result, Outcome::Done);
+    assert_eq!(choice(THP), "always", "what was there when it was applied");
+    drop(scanning);
+    bench.assert_as_before();
 }

@@ -28,6 +28,7 @@ mod process;
 mod repair;
 mod rows;
 mod standing;
+mod stuck;
 mod tree;
 
 /// Whether a test that needs a right or a program may run; says that it was skipped when not.

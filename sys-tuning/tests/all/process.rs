@@ -2,12 +2,15 @@
 
 use std::ffi::OsStr;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::tree::FIRST;
 use host::Root;
+use host::threads::{Policy, Role};
 use sys_tuning::{ApplyOptions, Engine, Error, Outcome, Profile, RollbackOptions, RollbackTo, Status, Step};
+use units::{CpuId, CpuSet};
 
 const ARGUMENTS: &str = "QUELL_TUNE_COMMAND";
 const SEPARATOR: char = '\u{1f}';
@@ -61,11 +64,16 @@ fn body() {
     let [root, state, verb, profile] = arguments.as_slice() else { panic!("{arguments:?}") };
     println!("\ntid {}", nix::unistd::gettid());
     std::io::stdin().read_line(&mut String::new()).unwrap();
-    let engine = Engine::new(Arc::new(Root::at(Path::new(root))), Path::new(state));
+    let root = Path::new(root);
+    let (verb, root) = match verb.strip_prefix("live-") {
+        Some(verb) => (verb, Root::live_at(root)),
+        None => (*verb, Root::at(root)),
+    };
+    let engine = Engine::new(Arc::new(root), Path::new(state));
     // Small enough for a journal of two transactions to be rewritten.
     let (verb, engine) = match verb.strip_prefix("folding-") {
         Some(verb) => (verb, engine.with_journal_bytes_max(6 << 10)),
-        None => (*verb, engine),
+        None => (verb, engine),
     };
     let code = match act(&engine, verb, profile) {
         Ok(code) => code,
@@ -75,6 +83,47 @@ fn body() {
         }
     };
     std::process::exit(code);
+}
+
+const SPIN: &str = "QUELL_TUNE_SPIN";
+
+/// The longest that a thread spins at SCHED_FIFO: the kernel takes its CPU from it after 0.95 s of each second, and whatever
+/// waits behind it until then is let go by its end.
+const SPIN_MAX: Duration = Duration::from_millis(850);
+
+/// A process with a thread "spin" that spins on `cpu` at SCHED_FIFO, by the time this returns, for less than a second; `None`
+/// where that is refused.
+pub fn spinner(cpu: CpuId) -> Option<Child> {
+    use std::io::{BufRead, BufReader};
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["process::spin", "--exact", "--nocapture", "--test-threads=1"]).env(SPIN, cpu.to_string());
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let told = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let told = told.into_iter().find(|line| line == "spins" || line == "refused");
+    if told.as_deref() == Some("spins") {
+        return Some(child);
+    }
+    child.wait().unwrap();
+    None
+}
+
+/// Not a test: what a process runs that keeps a CPU to itself.
+#[test]
+fn spin() {
+    let Ok(cpu) = std::env::var(SPIN) else { return };
+    let cpus: CpuSet = cpu.parse().unwrap();
+    let role = Role { name: "spin".to_owned(), cpus, policy: Policy::Fifo(50) };
+    let thread = host::threads::spawn(role, |placement| {
+        let is_refused = placement.policy_refused.is_some() || placement.cpus_refused.is_some();
+        println!("\n{}", if is_refused { "refused" } else { "spins" });
+        let began = Instant::now();
+        while !is_refused && began.elapsed() < SPIN_MAX {
+            std::hint::spin_loop();
+        }
+    });
+    thread.unwrap().join().unwrap();
+    std::process::exit(0);
 }
 
 /// As the product's commands answer.

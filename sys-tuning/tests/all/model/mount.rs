@@ -3,11 +3,11 @@
 //! Mounted in a mount table of the test's thread alone, so that whatever ends the test, a kill included, ends the mount:
 //! nobody else ever sees it. `/boot`, `/etc` and `/dev` are plain directories beside it, as they are disks and not kernel.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
 use fuser::{
@@ -57,9 +57,26 @@ impl Drop for Served {
     }
 }
 
+/// Writes that do not come back before they are let go, as behind work that a CPU does not come to.
+#[derive(Default)]
+struct Held {
+    paths: BTreeSet<String>,
+    waiting: Vec<Waiting>,
+}
+
+struct Waiting {
+    path: String,
+    bytes: Vec<u8>,
+    reply: ReplyWrite,
+}
+
+/// The writes that are held, and whether one has come.
+type Gate = Arc<(Mutex<Held>, Condvar)>;
+
 /// A machine whose kernel is modelled.
 pub struct Modelled {
     kernel: Arc<Mutex<Kernel>>,
+    gate: Gate,
     dir: tempfile::TempDir,
     served: Option<Served>,
 }
@@ -75,9 +92,30 @@ impl Modelled {
             symlink(place.join(top), dir.path().join("root").join(top)).unwrap();
         }
         let kernel = Arc::new(Mutex::new(kernel));
-        let files = Files { kernel: kernel.clone(), names: Mutex::new(Names::new()) };
+        let gate = Gate::default();
+        let files = Files { kernel: kernel.clone(), names: Mutex::new(Names::new()), gate: gate.clone() };
         let served = Some(Served::at(&place, files));
-        Self { kernel, dir, served }
+        Self { kernel, gate, dir, served }
+    }
+
+    /// Has writes of `path` wait until they are let go.
+    pub fn hold(&self, path: &str) {
+        self.gate.0.lock().unwrap().paths.insert(path.to_owned());
+    }
+
+    /// Returns when a write waits.
+    pub fn wait_for_a_held_write(&self) {
+        let held = self.gate.0.lock().unwrap();
+        drop(self.gate.1.wait_while(held, |held| held.waiting.is_empty()).unwrap());
+    }
+
+    /// Lets every write go that waits; it is done when this returns, and whoever waits for it goes on some time later.
+    pub fn let_go(&self) {
+        let mut held = self.gate.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.paths.clear();
+        for Waiting { path, bytes, reply } in std::mem::take(&mut held.waiting) {
+            answer(&mut self.kernel(), &path, &bytes, reply);
+        }
     }
 
     /// The kernel, for looking and for changing it behind the engine's back.
@@ -92,12 +130,25 @@ impl Modelled {
 
     /// An engine that has never been here: its state directory is `name`.
     pub fn engine(&self, name: &str) -> Engine {
-        Engine::new(Arc::new(Root::live_at(&self.root())), &self.dir.path().join(name))
+        Engine::new(Arc::new(Root::live_at(&self.root())), &self.state(name))
+    }
+
+    /// The state directory `name`.
+    pub fn state(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+}
+
+fn answer(kernel: &mut Kernel, path: &str, bytes: &[u8], reply: ReplyWrite) {
+    match kernel.write(path, bytes) {
+        Ok(taken) => reply.written(u32::try_from(taken).unwrap_or(0)),
+        Err(errno) => reply.error(refused(errno)),
     }
 }
 
 impl Drop for Modelled {
     fn drop(&mut self) {
+        self.let_go();
         drop(self.served.take()); // before its directory goes
     }
 }
@@ -141,6 +192,7 @@ impl Names {
 struct Files {
     kernel: Arc<Mutex<Kernel>>,
     names: Mutex<Names>,
+    gate: Gate,
 }
 
 /// The path of what has none any more.
@@ -299,11 +351,15 @@ impl Filesystem for Files {
         reply: ReplyWrite,
     ) {
         let path = self.path(inode);
-        let answer = self.kernel().write(&path, data);
-        match answer {
-            Ok(taken) => reply.written(u32::try_from(taken).unwrap_or(0)),
-            Err(errno) => reply.error(refused(errno)),
+        let (held, come) = &*self.gate;
+        let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.paths.contains(&path) {
+            held.waiting.push(Waiting { path, bytes: data.to_vec(), reply });
+            come.notify_all();
+            return;
         }
+        drop(held);
+        answer(&mut self.kernel(), &path, data, reply);
     }
 
     fn readdir(&self, _: &Request, inode: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
