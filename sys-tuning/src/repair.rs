@@ -87,6 +87,17 @@ pub struct Repaired {
     pub at: Nanos,
 }
 
+/// What one line was put back from, and what came of it.
+struct Written {
+    found: Look,
+    done: Done,
+    at: Nanos,
+}
+
+/// Looks at one line in one batch: who sets it again between each look and the write is not to keep the keeper from the others,
+/// and is found again by the next batch.
+const LOOKS_MAX: usize = 4;
+
 /// A batch of repairs.
 #[derive(Debug)]
 pub struct Repairs {
@@ -320,16 +331,17 @@ impl Holder {
         let drifted: Vec<usize> =
             which.iter().zip(&found).filter(|(_, look)| is_off(look)).map(|(index, _)| *index).collect();
         let kept = self.kept(&drifted);
-        let mut done = self.write(&lock, &drifted);
+        let mut written = self.write(&lock, &drifted);
         self.run(&lock, kept.iter().map(Item::job).collect());
         let lines = which.iter().zip(found).map(|(index, found)| {
-            let (refused, at) = match (done.remove(index), &found) {
-                (Some((done, at)), Look::Lost(_)) => {
-                    (self.lines[*index].still_lost(&self.engine.root, done), at)
-                }
-                (Some((done, at)), _) => (refusal(&self.lines[*index], done), at),
-                (None, Look::Unreadable(why)) => (Some(why.clone()), monotonic_now()),
-                (None, _) => (None, monotonic_now()),
+            let Some(Written { found, done, at }) = written.remove(index) else {
+                let refused = if let Look::Unreadable(why) = &found { Some(why.clone()) } else { None };
+                return Repaired { index: *index, found, refused, at: monotonic_now() };
+            };
+            let line = &self.lines[*index];
+            let refused = match &found {
+                Look::Lost(_) => line.still_lost(&self.engine.root, done),
+                _ => refusal(line, done),
             };
             Repaired { index: *index, found, refused, at }
         });
@@ -338,26 +350,43 @@ impl Holder {
     }
 
     /// Writes the lines `which`; what came of each, and when. What cannot block goes first: nothing waits for what can.
-    fn write(&self, lock: &Arc<Lock>, which: &[usize]) -> BTreeMap<usize, (Done, Nanos)> {
+    fn write(&self, lock: &Arc<Lock>, which: &[usize]) -> BTreeMap<usize, Written> {
         let mut order = which.to_vec();
         order.sort_by_key(|index| can_block(self.lines[*index].knob));
-        let (mut done, mut stuck) = (BTreeMap::new(), BTreeSet::new());
+        let (mut written, mut stuck) = (BTreeMap::new(), BTreeSet::new());
         for index in order {
-            let Some(job) = self.lines[index].job(&self.look(index)) else { continue };
-            let files: Vec<String> = job.cell.files().into_iter().map(str::to_owned).collect();
-            let is_stuck = files.iter().any(|file| stuck.contains(file));
+            let Some((found, done)) = self.put_back(lock, index, &mut stuck) else { continue };
+            written.insert(index, Written { found, done, at: monotonic_now() });
+        }
+        written
+    }
+
+    /// Puts one line back from what stands there, which must still stand there when it is written: what somebody sets between
+    /// the look and the write is looked at in its turn. `None` when there is nothing to put back.
+    fn put_back(&self, lock: &Arc<Lock>, index: usize, stuck: &mut BTreeSet<String>) -> Option<(Look, Done)> {
+        let line = &self.lines[index];
+        let files: Vec<String> = line.cell.iter().flat_map(Cell::files).map(str::to_owned).collect();
+        let mut looks = 1;
+        loop {
+            let found = self.look(index);
+            let job = line.job(&found)?;
             // Each write that does not come back leaves a thread behind: there is an end to that.
-            let what = match stuck.len() > BLOCKED_WRITES_MAX {
-                _ if is_stuck => Done::Blocked("an earlier write of it is still in the kernel".to_owned()),
+            let done = match stuck.len() > BLOCKED_WRITES_MAX {
+                _ if files.iter().any(|file| stuck.contains(file)) => {
+                    Done::Blocked("an earlier write of it is still in the kernel".to_owned())
+                }
                 true => Done::NotTried,
                 false => self.run(lock, vec![job]).pop().unwrap_or(Done::NotTried),
             };
-            if matches!(what, Done::Blocked(_)) {
-                stuck.extend(files);
+            match done {
+                Done::Changed(_) if looks < LOOKS_MAX => looks += 1,
+                Done::Blocked(_) => {
+                    stuck.extend(files);
+                    return Some((found, done));
+                }
+                _ => return Some((found, done)),
             }
-            done.insert(index, (what, monotonic_now()));
         }
-        done
     }
 
     /// Carries out `jobs` in order; those that cannot block are not handed to a worker and waited for.
@@ -415,16 +444,14 @@ impl HeldLine {
         self.lost_effect(root, self.cell.as_ref()?, reading.text())
     }
 
-    /// The write that puts it back from what was `found`.
+    /// The write that puts it back from what was `found`; none where that is as wanted, or cannot be told.
     fn job(&self, found: &Look) -> Option<Job> {
-        Some(Job {
-            knob: self.knob.id,
-            cell: self.cell.clone()?,
-            // Whatever somebody set a moment later is drift as well.
-            from: if matches!(found, Look::Lost(_)) { Expected::Effectless } else { Expected::Anything },
-            to: self.want.clone(),
-            raw: None,
-        })
+        let from = match found {
+            Look::Drifted(value) => Expected::Value(value.clone()),
+            Look::Lost(_) => Expected::Effectless,
+            Look::Held | Look::Gone | Look::Unreadable(_) => return None,
+        };
+        Some(Job { knob: self.knob.id, cell: self.cell.clone()?, from, to: self.want.clone(), raw: None })
     }
 }
 

@@ -7,6 +7,8 @@ use sys_tuning::{
     ApplyOptions, Engine, Error, Holder, Look, Profile, RollbackOptions, RollbackTo, Standing, Trading,
 };
 
+use crate::model::mount::{Modelled, may_mount};
+use crate::model::{self, CAPTURED};
 use crate::tree::Machine;
 
 const SWAPPINESS: &str = "/proc/sys/vm/swappiness";
@@ -213,4 +215,34 @@ fn what_is_left_alone_is_not_brought_about() {
     assert!(engine.complete(&standing, &["irq.aff".to_owned()], 0, &Trading::NEVER).unwrap().is_none());
     assert_eq!(machine.get("/proc/irq/41/smp_affinity_list"), "0-1\n");
     assert_eq!(engine.complete(&standing, &[], 0, &Trading::NEVER).unwrap().unwrap().changes.len(), 1);
+}
+
+/// What somebody sets between the look and the write is not written over unseen: it is looked at in its turn.
+#[test]
+fn a_value_that_is_set_again_meanwhile_is_looked_at_again() {
+    if !may_mount("a_value_that_is_set_again_meanwhile") {
+        return;
+    }
+    let machine = Modelled::new(model::modelled(CAPTURED[0]));
+    let engine = machine.engine("state");
+    apply(&engine, "'mem.swap' = { swappiness = 10 }");
+    let mut holder = engine.holder();
+    holder.refresh().unwrap();
+    let set_at_each_read = |values: &[u32]| {
+        let values = values.iter().map(u32::to_string).collect();
+        machine.kernel().rival = [(SWAPPINESS.to_owned(), values)].into();
+    };
+    // Two looks find 33, and 42 stands there when it comes to the write.
+    set_at_each_read(&[33, 33, 42]);
+    let repairs = holder.repair(&[0]).unwrap().unwrap();
+    assert_eq!(repairs.lines[0].found, Look::Drifted("42".to_owned()));
+    assert_eq!(repairs.lines[0].refused, None);
+    assert_eq!(machine.kernel().text(SWAPPINESS), "10");
+    // Whoever does not let up is told, and nothing of his is written over unseen.
+    set_at_each_read(&(50..90).collect::<Vec<_>>());
+    let writes = machine.kernel().writes;
+    let repairs = holder.repair(&[0]).unwrap().unwrap();
+    let refused = repairs.lines[0].refused.clone().unwrap();
+    assert!(refused.starts_with("somebody sets it to ") && refused.ends_with(" at this moment"), "{refused}");
+    assert_eq!(machine.kernel().writes, writes);
 }

@@ -12,7 +12,7 @@ pub mod mount;
 pub mod rules;
 pub mod wishes;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -48,6 +48,8 @@ pub struct Kernel {
     pub dirs: BTreeSet<String>,
     pub habits: Habits,
     pub lies: Vec<Lie>,
+    /// What somebody sets right before the next reads of a path, one value a read.
+    pub rival: BTreeMap<String, VecDeque<String>>,
     /// Writes that reached it, refused ones too.
     pub writes: u64,
 }
@@ -143,6 +145,9 @@ impl Kernel {
 
     /// What read(2) answers from the start of the file.
     pub fn read(&mut self, path: &str) -> Result<String, Errno> {
+        if let Some(value) = self.rival.get_mut(path).and_then(VecDeque::pop_front) {
+            self.show(path, value);
+        }
         let text = self.files.get(path).map(|file| file.text.clone()).ok_or(Errno::ENOENT)?;
         lies::told(self, path, text)
     }
