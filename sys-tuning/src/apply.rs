@@ -231,7 +231,7 @@ impl Engine {
         let failed = verdicts.iter().any(|verdict| verdict.status.is_trouble());
         let taken_back = atomic && failed;
         let is_left = |item: &Item, verdict: &Verdict| {
-            let moved = verdict.now.as_ref() != Some(&item.entry.from);
+            let moved = verdict.is_unseen || verdict.now.as_ref() != Some(&item.entry.from);
             let ended = item.cell.is_fleeting() && verdict.now.as_deref() == Some(ABSENT);
             let touched = !verdict.is_foreign && !ended && verdict.status != Status::Blocked;
             moved && touched && (taken_back || verdict.status == Status::Failed)
@@ -242,12 +242,17 @@ impl Engine {
         let side_effects = items.iter().filter(|item| taken_back && item.entry.to.is_none());
         let reversed: Vec<Item> = back
             .iter()
-            .map(|i| wanted[*i].reversed(verdicts[*i].now.as_deref()))
+            .map(|i| wanted[*i].taken_back(&verdicts[*i]))
             .chain(side_effects.map(|item| item.reversed(None)))
             .collect();
         let undone = self.write(locked, &reversed.iter().collect::<Vec<_>>(), false);
+        let is_any = !back.is_empty();
         for (index, undone) in back.into_iter().zip(undone) {
             verdicts[index].taken_back(&undone);
+        }
+        if is_any && !taken_back {
+            let again = wanted.iter().zip(verdicts).map(|(item, verdict)| self.judge_again(item, verdict));
+            verdicts = again.collect();
         }
         (verdicts, taken_back)
     }
@@ -262,6 +267,7 @@ impl Engine {
                 now,
                 for_good: false,
                 is_foreign: false,
+                is_unseen: false,
             });
         }
     }

@@ -535,6 +535,11 @@ impl Cell {
             || matches!(self.form, Form::Link { .. } | Form::Spread { .. } | Form::FlowRule { .. })
     }
 
+    /// Whether a value that is shown already can be written all the same.
+    pub fn can_be_written_again(&self) -> bool {
+        !matches!(self.form, Form::Directory | Form::BootLine { .. } | Form::Link { .. })
+    }
+
     /// Whether this is a thread's: threads end, and that is no trouble.
     pub fn is_thread(&self) -> bool {
         matches!(self.form, Form::Affinity { .. } | Form::Schedule { .. })

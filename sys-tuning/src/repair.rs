@@ -478,7 +478,7 @@ fn refusal(line: &HeldLine, done: Done) -> Option<String> {
     match done {
         Done::Wrote(_) | Done::Gone => None,
         Done::Refused(error, _) => Some(errno::refusal(line.knob.id, &error).reason),
-        Done::Differs(_, reason) => Some(reason),
+        Done::Unseen(_, reason) | Done::Differs(_, reason) => Some(reason),
         Done::Changed(reading) => Some(format!("somebody sets it to {} at this moment", reading.text())),
         Done::Unreadable(error) => Some(error.to_string()),
         Done::Blocked(why) => Some(why),

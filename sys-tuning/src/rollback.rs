@@ -257,6 +257,7 @@ impl Engine {
             now,
             for_good: false,
             is_foreign: false,
+            is_unseen: false,
         };
         match &one.decision {
             Decision::GoesWithGroup { cell, .. } => match cell.read(&self.root) {

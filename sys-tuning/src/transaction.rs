@@ -38,11 +38,13 @@ pub(crate) struct Verdict {
     pub for_good: bool,
     /// Whether somebody else's change was found.
     pub is_foreign: bool,
+    /// Whether the kernel took the write and goes on showing what stood there before: it may have taken effect all the same.
+    pub is_unseen: bool,
 }
 
 impl Verdict {
     fn new(status: Status, reason: impl Into<String>, now: Option<String>) -> Self {
-        Self { status, reason: reason.into(), now, for_good: false, is_foreign: false }
+        Self { status, reason: reason.into(), now, for_good: false, is_foreign: false, is_unseen: false }
     }
 }
 
@@ -73,6 +75,12 @@ impl Engine {
                 Err(error) => Done::Unreadable(error),
             },
             // A kernel may take its time to show what it took.
+            Done::Unseen(before, reason) => match item.cell.read(&self.root) {
+                Ok(now) if is_so(&now) => Done::Wrote(now),
+                Ok(now) if now.text() == before.text() => Done::Unseen(now, reason),
+                Ok(now) => Done::Differs(now, reason),
+                Err(_) => Done::Unseen(before, reason),
+            },
             Done::Differs(before, reason) => match item.cell.read(&self.root) {
                 Ok(now) if is_so(&now) => Done::Wrote(now),
                 Ok(now) => Done::Differs(now, reason),
@@ -80,6 +88,17 @@ impl Engine {
             },
             Done::Late(done, why) => Done::Late(Box::new(self.look_again(item, *done)), why),
             other => other,
+        }
+    }
+
+    /// The verdict of what stood well before others were taken back, with which it may have gone.
+    pub(crate) fn judge_again(&self, item: &Item, verdict: Verdict) -> Verdict {
+        let stood = matches!(verdict.status, Status::Ok | Status::Pending | Status::NeedsReboot);
+        let Some(text) = verdict.now.clone().filter(|_| stood) else { return verdict };
+        let before = Reading::Value { text, raw: Vec::new() };
+        match self.look_again(item, Done::Wrote(before)) {
+            Done::Wrote(_) => verdict,
+            lost => self.judge(item, lost),
         }
     }
 
@@ -106,6 +125,9 @@ impl Engine {
                 let refusal = errno::refusal(item.knob, &error);
                 let now = now.ok().and_then(text);
                 Verdict { for_good: refusal.for_good, ..Verdict::new(refusal.status, refusal.reason, now) }
+            }
+            Done::Unseen(reading, reason) => {
+                Verdict { is_unseen: true, ..Verdict::new(Status::Failed, reason, text(reading)) }
             }
             Done::Differs(reading, reason) => Verdict::new(Status::Failed, reason, text(reading)),
             Done::Gone => {
@@ -165,6 +187,13 @@ impl Item {
             to: self.entry.to.clone().unwrap_or_else(|| self.entry.from.clone()),
             raw: self.raw.clone(),
         }
+    }
+
+    /// The change that takes this one back after it came to `verdict`. Where the kernel took the write and shows nothing of it,
+    /// the original is written although it is what is shown.
+    pub fn taken_back(&self, verdict: &Verdict) -> Self {
+        let reversed = self.reversed(verdict.now.as_deref());
+        if verdict.is_unseen { Self { expected: Expected::Effectless, ..reversed } } else { reversed }
     }
 
     /// The change that takes this one back; `now` stands there, as far as that is known.

@@ -43,7 +43,7 @@ pub(crate) enum Expected {
     Value(String),
     /// Anything: the kernel itself changes it while neighbours are written, or the operator said so.
     Anything,
-    /// Anything, and it is written although it stands: what it had effected is gone.
+    /// Anything, and it is written although it stands: what it had effected is gone, or it may not be what stands.
     Effectless,
 }
 
@@ -56,6 +56,8 @@ pub(crate) enum Done {
     Changed(Reading),
     /// The kernel refused; this stands there now.
     Refused(Error, Result<Reading, Error>),
+    /// The kernel took the write and goes on showing what stood there before: it may have taken effect all the same.
+    Unseen(Reading, String),
     /// The value did not stay what was written, or growing on would have endangered the machine.
     Differs(Reading, String),
     /// The thread it was about has ended.
@@ -362,6 +364,7 @@ impl Worker {
         if let Some(objection) = self.swap_objection(job) {
             return Done::Differs(before, objection);
         }
+        let stood = before.text().to_owned();
         let written = match job.cell.form {
             Form::Pages { .. } if before != Reading::Torn && job.from != Expected::Effectless => {
                 return self.resize(index, tid, job, before);
@@ -382,7 +385,8 @@ impl Worker {
             (Ok(()), Ok(after)) => {
                 let stands = job.cell.told(after.text(), &job.to);
                 let reason = format!("wrote {}, and {stands} stands there", job.to);
-                Done::Differs(after, reason)
+                let is_unseen = after.text() == stood && job.cell.can_be_written_again();
+                if is_unseen { Done::Unseen(after, reason) } else { Done::Differs(after, reason) }
             }
         }
     }
@@ -471,7 +475,8 @@ impl Worker {
             }
             if after.text() != next {
                 let reason = refused_pages(now.text(), &next, after.text());
-                return Done::Differs(after, reason);
+                let is_unseen = after.text() == now.text();
+                return if is_unseen { Done::Unseen(after, reason) } else { Done::Differs(after, reason) };
             }
             now = after;
         }
@@ -629,6 +634,7 @@ mod tests {
             Done::Wrote(_) => "wrote",
             Done::Changed(_) => "changed",
             Done::Refused(..) => "refused",
+            Done::Unseen(..) => "unseen",
             Done::Differs(..) => "differs",
             Done::Unreadable(_) => "unreadable",
             Done::Gone => "gone",

@@ -47,8 +47,8 @@ pub enum Kind {
     NoEffect,
     /// Taken, and shown in another way that means the same.
     Reformatted,
-    /// Taken at once, though the first read still shows the old value.
-    LooksOld,
+    /// Taken at once, though this many reads still show the old value.
+    LooksOld(u32),
 }
 
 impl Kind {
@@ -76,12 +76,13 @@ impl Kind {
         Self::CoupledReset,
         Self::NoEffect,
         Self::Reformatted,
-        Self::LooksOld,
+        Self::LooksOld(1),
+        Self::LooksOld(2),
     ];
 
     /// Whether what is so can be seen by whoever reads the file: then nothing true may be told as failed.
     pub fn is_visible(self) -> bool {
-        !matches!(self, Self::Gone | Self::Emptied | Self::Unreadable(_) | Self::LooksOld)
+        !matches!(self, Self::Gone | Self::Emptied | Self::Unreadable(_) | Self::LooksOld(_))
     }
 }
 
@@ -117,7 +118,7 @@ pub fn told(kernel: &mut Kernel, path: &str, text: String) -> Result<String, Err
             kernel.show(path, before.trim_end());
             Ok(before)
         }
-        Kind::LooksOld if lie.reads <= 1 => Ok(before),
+        Kind::LooksOld(reads) if lie.reads <= reads => Ok(before),
         Kind::Reformatted => Ok(reformatted(path, &text)),
         _ => Ok(text),
     }
