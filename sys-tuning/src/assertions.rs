@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_told_does_not_hold() {
-        let roles = Roles::divide(&Facts::default(), &crate::roles::Isolated::Auto);
+        let roles = Roles::divide(&Facts::default(), &crate::roles::Isolated::Auto, None);
         for what in [
             What::KernelMin(KernelVersion { major: 1, minor: 0 }),
             What::Realtime(false),

@@ -311,7 +311,7 @@ fn kernel_options(seen: &Seen) -> Vec<Finding> {
 }
 
 fn siblings(seen: &Seen) -> Vec<Finding> {
-    let roles = Roles::divide(&seen.facts, &Isolated::Auto);
+    let roles = Roles::divide(&seen.facts, &Isolated::Auto, None);
     let split = seen.facts.sibling_groups.iter().find(|group| {
         let inside = group.intersection(&roles.isolated);
         !inside.is_empty() && inside != **group
@@ -326,7 +326,7 @@ fn siblings(seen: &Seen) -> Vec<Finding> {
 }
 
 fn distance(seen: &Seen) -> Vec<Finding> {
-    let roles = Roles::divide(&seen.facts, &Isolated::Auto);
+    let roles = Roles::divide(&seen.facts, &Isolated::Auto, None);
     let far = |card: &&host::interfaces::Interface| {
         let node = seen.nodes.iter().find(|node| Some(node.id) == card.node);
         !roles.isolated.is_empty()

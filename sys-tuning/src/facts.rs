@@ -249,6 +249,11 @@ impl Facts {
         self.nodes.iter().any(|known| known.id == node) && self.page_sizes.contains(&size)
     }
 
+    /// Whether the kernel can keep CPUs out of its scheduling by cgroup partitions here.
+    pub fn has_partitions(&self) -> bool {
+        self.cpuset_hierarchy(Version::V2).is_some()
+    }
+
     /// The hierarchy whose groups have cpusets, if it is of this generation.
     pub fn cpuset_hierarchy(&self, version: Version) -> Option<&Hierarchy> {
         cgroups::with_controller(&self.hierarchies, "cpuset").filter(|hierarchy| hierarchy.version == version)

@@ -214,7 +214,7 @@ mod tests {
             let isolated = cpus(|cpu| isolated[cpu], count);
             let text = format!("schema = \"quell.profile/1\"\n[cpus]\nisolated = \"{isolated}\"");
             let profile = Profile::parse("test.toml", &text).unwrap();
-            let roles = Roles::divide(&facts, &profile.isolated);
+            let roles = Roles::divide(&facts, &profile.isolated, profile.own_partition());
             let draft = draft(&facts, &roles, &profile);
             let is_refused = draft.dangers.iter().any(|danger| danger.knob == "cpus");
             let housekeeping = online.difference(&isolated);

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use config::{Document, Mistakes, Node, Place, Section};
 use host::numa::NodeId;
-use units::Name;
+use units::{CpuSet, Name};
 
 use crate::assertions::{self, Assertion};
 use crate::error::{Error, ProfileMistakes};
@@ -34,6 +34,13 @@ pub const SHIPPED: &[(&str, &str)] = &[
     ("colo-net", include_str!("../profiles/colo-net.toml")),
     ("qualify", include_str!("../profiles/qualify.toml")),
 ];
+
+/// The knob that isolates CPUs at run time.
+const PARTITION: &str = "iso.cpuset2";
+
+/// What is wrong with a partition of the CPUs that `isolated = "auto"` leaves over.
+const CIRCLE: &str = "iso.cpuset2.cpus: a partition of what isolated = \"auto\" leaves over would change what that is; name the \
+                      CPUs, or say \"isolated\"";
 
 /// How deep profiles may include one another; deeper is a mistake of the files.
 const INCLUDE_DEPTH_MAX: usize = 8;
@@ -225,6 +232,29 @@ impl Profile {
         self.wanted.iter().find(|wanted| wanted.knob.id == knob)?.setting(attribute)
     }
 
+    /// The CPUs that it names for a partition of its own to isolate.
+    pub(crate) fn own_partition(&self) -> Option<&CpuSet> {
+        match self.isolating()?.value.as_cpus()? {
+            CpuChoice::List(cpus) => Some(cpus),
+            CpuChoice::Housekeeping | CpuChoice::Isolated | CpuChoice::All => None,
+        }
+    }
+
+    /// What it says of the CPUs that a partition of its own is to isolate.
+    fn isolating(&self) -> Option<&Setting> {
+        let isolated = Value::Word("isolated".to_owned());
+        self.setting(PARTITION, "partition").filter(|setting| setting.value == isolated)?;
+        self.setting(PARTITION, "cpus")
+    }
+
+    /// Where it isolates what it takes for the CPUs of everybody else, which would be other CPUs from then on.
+    fn circle(&self) -> Option<&Setting> {
+        let is_rest = |setting: &&Setting| {
+            matches!(setting.value.as_cpus(), Some(CpuChoice::Housekeeping | CpuChoice::All))
+        };
+        self.isolating().filter(|_| self.isolated == Isolated::Auto).filter(is_rest)
+    }
+
     /// The knobs it wants something of.
     pub fn knobs(&self) -> impl Iterator<Item = &'static Knob> + '_ {
         self.wanted.iter().map(|wanted| wanted.knob)
@@ -373,10 +403,11 @@ impl Loader {
             base: None,
             on: Vec::new(),
         };
-        if mistakes.is_empty() {
+        let circle = profile.circle().map(|setting| format!("{}: {CIRCLE}", setting.place));
+        if mistakes.is_empty() && circle.is_none() {
             return Ok(profile);
         }
-        let mut lines: Vec<String> = mistakes.list().iter().map(ToString::to_string).collect();
+        let mut lines: Vec<String> = mistakes.list().iter().map(ToString::to_string).chain(circle).collect();
         lines.dedup(); // a broken value of a table shared by several sections is told by each
         Err(Error::Profile(ProfileMistakes(lines)))
     }
@@ -635,6 +666,28 @@ mod tests {
             "own.toml:3: drop: there is no knob \"mem.swp\"; did you mean \"mem.swap\"?",
         );
         check(base, "drop = 'mem.swap'", "own.toml:3: drop must be an array of strings, not a string");
+    }
+
+    #[test]
+    fn a_partition_of_the_cpus_that_are_left_over_is_a_circle() {
+        let partition = |cpus: &str, kind: &str| {
+            format!("[knobs]\n'iso.cpuset2' = {{ cpus = '{cpus}', partition = '{kind}' }}")
+        };
+        let is_accepted = |cpus: &str, kind: &str| {
+            let expected =
+                format!("[knobs]\n\"iso.cpuset2\" = {{ \"cpus\" = \"{cpus}\", \"partition\" = \"{kind}\" }}");
+            check("", &partition(cpus, kind), &expected);
+        };
+        is_accepted("2-3", "isolated");
+        is_accepted("isolated", "isolated");
+        is_accepted("housekeeping", "root"); // isolates nothing
+        check("", &partition("housekeeping", "isolated"), &format!("own.toml:4: {CIRCLE}"));
+        let named = "[cpus]\nisolated = '1'\n";
+        let stands = Profile::parse(
+            "p",
+            &format!("schema = '{SCHEMA}'\n{named}{}", partition("housekeeping", "isolated")),
+        );
+        assert!(stands.is_ok(), "who names the CPUs means the same ones before and after");
     }
 
     #[test]

@@ -49,7 +49,8 @@ impl fmt::Display for CpuChoice {
 /// Which CPUs a profile wants isolated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Isolated {
-    /// Those the kernel already keeps out of its scheduling, since boot or by a cgroup partition.
+    /// Those the kernel keeps out of its scheduling, since boot or by a cgroup partition; that of the profile itself counts, so
+    /// that the word means the same before it is applied and after.
     Auto,
     /// These.
     List(Box<CpuSet>),
@@ -89,16 +90,19 @@ pub(crate) struct Roles {
 }
 
 impl Roles {
-    /// Divides the machine's CPUs as the profile wants them.
-    pub fn divide(facts: &Facts, wanted: &Isolated) -> Self {
+    /// Divides the machine's CPUs as the profile wants them; `own` are those that it isolates by a partition of its own.
+    pub fn divide(facts: &Facts, wanted: &Isolated, own: Option<&CpuSet>) -> Self {
         let online = facts.online();
+        let none = CpuSet::empty();
         let isolated = match (wanted, &facts.cpus) {
             (Isolated::List(cpus), _) => CpuSet::clone(cpus),
             (Isolated::Auto, Some(cpus)) => cpus
                 .online
                 .difference(&cpus.housekeeping())
-                .union(facts.partitioned.as_ref().unwrap_or(&CpuSet::empty())),
-            (Isolated::Auto, None) => CpuSet::empty(),
+                .union(facts.partitioned.as_ref().unwrap_or(&none))
+                // Where there are no partitions there will be none.
+                .union(own.filter(|_| facts.has_partitions()).unwrap_or(&none)),
+            (Isolated::Auto, None) => none,
         };
         Self { housekeeping: online.difference(&isolated), isolated, online }
     }

@@ -48,7 +48,7 @@ impl Survey {
     /// [`Error::Profile`] for what this machine cannot be asked for.
     pub fn take(root: &Arc<Root>, profile: &Profile) -> Result<Self, Error> {
         let mut facts = Facts { floor: profile.floor, ..Facts::read(root, profile.knobs()) };
-        let roles = Roles::divide(&facts, &profile.isolated);
+        let roles = Roles::divide(&facts, &profile.isolated, profile.own_partition());
         facts.read_siblings(root, if asks_for_cores(profile) { &roles.online } else { &roles.isolated });
         let fenced = fenced(&roles, profile);
         if !fenced.is_empty() {

@@ -80,7 +80,7 @@ impl Case {
             self.programs.iter().map(|program| (name(program), Pid(7))).collect();
         let text = format!("schema = \"quell.profile/1\"\n{}", self.profile);
         let profile = Profile::parse("p", &text).unwrap_or_else(|error| panic!("{error}"));
-        let roles = Roles::divide(&facts, &profile.isolated);
+        let roles = Roles::divide(&facts, &profile.isolated, profile.own_partition());
         let draft = draft(&facts, &roles, &profile);
         let own = draft.wishes.iter().filter_map(|wish| Some((wish.cell.path.as_str(), wish.to.as_deref()?)));
         let view = View {
