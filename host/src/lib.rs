@@ -51,7 +51,6 @@ pub mod steering;
 pub mod swaps;
 pub mod sysctl;
 pub mod sysctl_d;
-pub mod sysctl_files;
 pub mod tasks;
 pub mod threads;
 pub mod timestamps;

@@ -60,11 +60,16 @@ impl Engine {
         }
     }
 
-    /// Says of each change who will undo it, at the next boot or before.
+    /// Says of each change who will undo it, at the next boot or before, unless that is among the plan's contradictions.
     pub fn name_rivals(&self, plan: &mut Plan) {
         let rivals = Rivals::of(self.root());
-        for change in &mut plan.changes {
-            let Some(claim) = rivals.undoing(&change.steps) else { continue };
+        let Plan { changes, contradictions, .. } = plan;
+        let is_told =
+            |who: &str| contradictions.iter().any(|told| told.reason.starts_with(&format!("{who} ")));
+        for change in changes {
+            let Some(claim) = rivals.undoing(&change.steps).filter(|claim| !is_told(&claim.who)) else {
+                continue;
+            };
             let does =
                 claim.value.map_or("decides it anew".to_owned(), |value| format!("sets it to {value}"));
             let also = format!("{} {does}", claim.who);

@@ -11,7 +11,7 @@ use host::cpus::Cpus;
 use host::interfaces::{self, Interface};
 use host::programs::Programs;
 use host::resctrl::{self, Allocation};
-use host::sysctl_files::{self, Line};
+use host::sysctl_d::Assignments;
 use host::tasks::{self, Occupant, Stat};
 use host::{Error, Root, choice, if_present, modules};
 use units::{CpuSet, Nanos};
@@ -41,7 +41,7 @@ pub(crate) struct Surroundings {
     /// The network interfaces.
     pub interfaces: Vec<Interface>,
     /// What files set below `/proc/sys` at the next boot.
-    pub sysctl_lines: Vec<Line>,
+    pub sysctl: Assignments,
     pub cmdline: Option<Cmdline>,
     /// The real-time threads of programs that have a CPU at this moment, and had one for most of their life.
     pub realtime: Vec<Occupant>,
@@ -74,7 +74,7 @@ impl Surroundings {
             programs: note(&mut unseen, Programs::read(root)),
             modules: note(&mut unseen, modules::loaded(root)),
             interfaces: note(&mut unseen, interfaces::interfaces(root)),
-            sysctl_lines: note(&mut unseen, sysctl_files::lines(root)),
+            sysctl: Assignments::read(root),
             cmdline: note(&mut unseen, if_present(Cmdline::read(root))),
             realtime: note(&mut unseen, tasks::running_realtime(root)),
             interrupts: note(&mut unseen, interrupts(root)),

@@ -139,11 +139,16 @@ fn busy_poll_and_bypass(view: &View<'_>) -> Vec<String> {
 fn sysctl_line(view: &View<'_>) -> Vec<String> {
     let mut found = Vec::new();
     for (path, to) in &view.wishes {
-        let against = view.surroundings.sysctl_lines.iter().find(|line| line.path == *path);
-        let Some(line) = against.filter(|line| !host::sysctl::same_value(&line.value, to)) else { continue };
+        let line = view.surroundings.sysctl.deciding(path);
+        let Some((line, value)) = line.and_then(|line| Some((line, line.value.as_deref()?))) else {
+            continue;
+        };
+        if host::sysctl::same_value(value, to) {
+            continue;
+        }
         found.push(format!(
-            "{}:{} sets {path} to {} at each boot and whenever it is read again, against {to}: change or remove the line",
-            line.file, line.line, line.value
+            "{}:{} sets {path} to {value} at each boot and whenever it is read again, against {to}: change or remove the line",
+            line.file, line.line
         ));
     }
     found

@@ -13,7 +13,7 @@ use host::sysctl_d::Assignments;
 use report::Exit;
 
 use super::{SWAPPINESS, Tuned};
-use crate::harness::{require, require_root};
+use crate::harness::{Output, require, require_root};
 
 const SYSTEMD_SYSCTL: &str = "/lib/systemd/systemd-sysctl";
 /// The directories that a mount can be laid over without anything else noticing.
@@ -203,17 +203,26 @@ fn tuned_is_named_with_its_profile() {
 #[test]
 fn the_plan_says_who_will_undo_it() {
     let tuned = Tuned::small();
-    let path = tuned.host.path().join("etc/sysctl.d/60-x.conf");
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    let planned = |text: &str| {
+    let planned = |file: &str, text: &str| {
+        let path = tuned.host.path().join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, text).unwrap();
         let profile = tuned.profile("'mem.swap' = { swappiness = 10 }");
-        let plan =
-            tuned.run(["plan", "--json", "--profile", &profile]).exits(Exit::Pending).json("quell.plan/1");
-        plan["changes"][0]["reason"].as_str().unwrap_or_default().to_owned()
+        let plan = tuned.run(["plan", "--json", "--profile", &profile]).exits(Exit::Pending);
+        fs::remove_file(path).unwrap();
+        plan
     };
-    let told = planned("vm.swappiness = 60\n");
-    assert!(told.contains("/etc/sysctl.d/60-x.conf:1 sets it to 60"), "{told}");
-    let told = planned("vm.swappiness = 10\n");
+    let reason = |plan: &Output| {
+        let json = plan.json("quell.plan/1");
+        json["changes"][0]["reason"].as_str().unwrap_or_default().to_owned()
+    };
+    let line = "w /proc/sys/vm/swappiness - - - - 60\n";
+    let told = reason(&planned("etc/tmpfiles.d/60-x.conf", line));
+    assert!(told.contains("/etc/tmpfiles.d/60-x.conf:1 sets it to 60"), "{told}");
+    let told = reason(&planned("etc/tmpfiles.d/60-x.conf", &line.replace("60", "10")));
     assert!(!told.contains("60-x.conf"), "it agrees: {told}");
+    // That of sysctl.d is a contradiction of the plan, and not told again beside the change.
+    let plan = planned("etc/sysctl.d/60-x.conf", "vm.swappiness = 60\n");
+    assert_eq!(plan.stdout.matches("/etc/sysctl.d/60-x.conf:1").count(), 1, "{plan}");
+    assert!(!reason(&plan).contains("60-x.conf"), "{plan}");
 }
