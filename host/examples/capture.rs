@@ -241,7 +241,8 @@ fn scrub(path: &str, text: String) -> String {
         "/proc/sys/kernel/hostname" => "fixture\n".to_owned(),
         "/proc/cmdline" => kernel_arguments(&text),
         "/proc/self/mountinfo" => {
-            lines_with(&text, &[" - cgroup", " - proc ", " - sysfs ", " /sys/fs/cgroup "])
+            let kinds = [" - cgroup", " - proc ", " - sysfs ", " - tracefs ", " - debugfs "];
+            lines_with(&text, &[&kinds[..], &[" / / ", " /sys/fs/cgroup "]].concat())
         }
         _ => text,
     }

@@ -86,7 +86,7 @@ struct Seen {
 
 impl Seen {
     fn read(root: &Root) -> Self {
-        let mounts = ["/sys", "/proc/sys", DEBUGFS, TRACEFS, OLD_TRACEFS].into_iter();
+        let mounts = ["/", "/sys", "/proc/sys", DEBUGFS, TRACEFS, OLD_TRACEFS].into_iter();
         let number = |path: &str| root.read(path).ok()?.trim().parse().ok();
         let release = root.read("/proc/sys/kernel/osrelease").ok().map(|text| text.trim().to_owned());
         let config = release.as_deref().map(|release| KernelConfig::read(root, release));
@@ -370,8 +370,8 @@ fn throttling(seen: &Seen) -> Vec<Finding> {
 }
 
 fn tracing(seen: &Seen) -> Vec<Finding> {
-    if seen.mounts.is_empty() {
-        return Vec::new(); // no table of mounts: a captured tree
+    if seen.mount("/").is_none() {
+        return Vec::new(); // not the whole table of mounts: a captured tree
     }
     let mut found = Vec::new();
     if !seen.is_mounted(TRACEFS) && !seen.is_mounted(OLD_TRACEFS) {
@@ -591,14 +591,28 @@ mod tests {
         );
         check(
             "tracing",
-            |seen| seen.mounts = vec![(DEBUGFS, mount(DEBUGFS, false)), (TRACEFS, mount(TRACEFS, false))],
+            |seen| {
+                seen.mounts = vec![
+                    ("/", mount("/", false)),
+                    (DEBUGFS, mount(DEBUGFS, false)),
+                    (TRACEFS, mount(TRACEFS, false)),
+                ];
+            },
             &["fine: tracefs and debugfs are mounted"],
         );
         check(
             "tracing",
-            |seen| seen.mounts = vec![(DEBUGFS, mount("/sys", false)), (TRACEFS, mount(TRACEFS, false))],
+            |seen| {
+                seen.mounts = vec![
+                    ("/", mount("/", false)),
+                    (DEBUGFS, mount("/sys", false)),
+                    (TRACEFS, mount(TRACEFS, false)),
+                ];
+            },
             &["notice: debugfs is not mounted: the fair server (iso.fairserver) is out of reach"],
         );
+        // Of a captured tree it is not known.
+        check("tracing", |seen| seen.mounts = vec![(DEBUGFS, mount("/sys", false))], &[]);
         check(
             "trial",
             |seen| seen.waits = Some(7),
