@@ -215,7 +215,8 @@ impl Profile {
         self.wanted.iter().any(|wanted| wanted.knob.id == knob)
     }
 
-    /// What of it concerns one knob, at the moment it was asked about.
+    /// What of it concerns one knob, at the moment it was asked about. What it asserts of the machine stays: its values were
+    /// chosen for machines that are so, and a trial of one of them on another tells nothing.
     #[must_use]
     pub fn only(&self, knob: &str) -> Self {
         let wanted = self.wanted.iter().filter(|wanted| wanted.knob.id == knob).cloned().collect();

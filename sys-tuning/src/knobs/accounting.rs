@@ -34,9 +34,8 @@ pub(crate) static STATISTICS: Knob = Knob {
         )
         .seen(Sign::Means(&[Meaning { of: "0", path: "/proc/pressure/cpu", shows: None }])),
     ],
-    source: "kernel interfaces; Documentation names the cost (accounting/psi.rst, \
-             admin-guide/sysctl/kernel.rst), no guide was \
-             read that sets them",
+    source: "kernel interfaces; Documentation names the cost (accounting/psi.rst, admin-guide/sysctl/kernel.rst), no guide \
+             was read that sets them",
     needs: Needs::SysAdmin,
     blast: Blast::Ipi,
     absence: Absence::Satisfied("this kernel keeps no scheduler statistics"),

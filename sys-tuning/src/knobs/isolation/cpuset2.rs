@@ -92,6 +92,9 @@ fn wish(scope: &Scope<'_>, wanted: &Wanted, draft: &mut Draft) {
 
 /// Before Linux 7.0 a partition that comes or goes gives every kernel thread that is not tied all CPUs it leaves, those of
 /// the threads too that had been given fewer, by the kernel or by somebody.
+///
+/// They have a name of their own here although `iso.kthreads` sets the same: what that one changes is undone before the
+/// partition is, and the kernel's resetting undoes it once more; what is remembered here is put back last.
 fn remember_kernel_threads(scope: &Scope<'_>, wanted: &Wanted, draft: &mut Draft) {
     let had_fewer =
         |runner: &&Runner| !scope.roles.online.is_subset(&runner.allowed) && runner.stat.is_kernel;

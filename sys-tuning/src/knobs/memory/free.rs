@@ -1,9 +1,9 @@
 //! Memory that the kernel keeps free, and where it looks for more.
 //!
 //! "Setting this too high will OOM your machine instantly" (Documentation/admin-guide/sysctl/vm.rst): so the reserve is
-//! held against the machine's memory here, and with everything else that the same plan takes by `guard`.
-//! Switching transparent huge
-//! pages makes the kernel compute the reserve anew; a plan that does both leaves the reserve to the next apply.
+//! held against the machine's memory here, and with everything else that the same plan takes by `guard`. Switching
+//! transparent huge pages makes the kernel compute the reserve anew; a plan that does both leaves the reserve to the next
+//! apply.
 
 use host::numa::Node;
 
@@ -60,9 +60,8 @@ fn refusal(nodes: &[Node], kib: u64) -> Option<String> {
     let most = total / 1000 * RESERVE_PER_MILLE_MAX;
     (kib > most).then(|| {
         format!(
-            "a reserve of {} MiB; of the machine's {} MiB at most {} MiB (5 %) are kept free: with more the \
-             kernel finds none \
-             to give and ends processes",
+            "a reserve of {} MiB; of the machine's {} MiB at most {} MiB (5 %) are kept free: with more the kernel finds \
+             none to give and ends processes",
             kib >> 10,
             total >> 10,
             most >> 10
