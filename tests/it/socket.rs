@@ -4,7 +4,11 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
+use host::Root;
+use host::cpus::Cpus;
+use host::threads::{self, Policy, Role};
 use report::{Exit, Report};
 
 use crate::agent::{QUIET, settled};
@@ -193,3 +197,54 @@ fn a_path_that_cannot_be_is_refused() {
     check(&format!("{}/report.sock", "a".repeat(100)), &["report.sock"]);
     check("quell.toml/report.sock", &["Not a directory"]);
 }
+
+/// A program that spins at SCHED_FIFO has a measured CPU to itself for most of a second; who asks on another one is answered
+/// meanwhile. How soon is a figure and no promise: the machine that tests has other work.
+#[test]
+fn it_answers_while_a_measured_cpu_is_spun_on() {
+    let online = Cpus::read(&Root::system()).unwrap().online;
+    let allowed = threads::allowed_cpus().unwrap();
+    if !require_root() || online.count() < 2 || !online.is_subset(&allowed) {
+        println!("it_answers_while_a_measured_cpu_is_spun_on: skipped, it needs root and two CPUs");
+        return;
+    }
+    let spun = online.iter().last().unwrap();
+    threads::pin(&online.iter().filter(|cpu| *cpu != spun).collect()).unwrap(); // this thread asks
+    let agent = Agent::start(&format!("[measure]\ncpus = \"{spun}\"\nprobes = [\"timer-wakeup\"]\n"));
+    agent.report();
+    let role = Role { name: "spinner".to_owned(), cpus: spun.into(), policy: Policy::Fifo(50) };
+    let spinner = threads::spawn(role, |placement| {
+        let began = Instant::now();
+        while placement.policy_refused.is_none() && began.elapsed() < SPIN {
+            std::hint::spin_loop();
+        }
+        placement.policy_refused
+    });
+    let spinner = spinner.unwrap();
+    let mut times = Vec::new();
+    while !spinner.is_finished() {
+        let began = Instant::now();
+        agent.report();
+        if !spinner.is_finished() {
+            times.push(began.elapsed());
+        }
+    }
+    if let Some(refused) = spinner.join().unwrap() {
+        println!("it_answers_while_a_measured_cpu_is_spun_on: skipped, {refused}");
+        return;
+    }
+    times.sort_unstable();
+    let quantile = |percent: usize| times[(times.len() * percent / 100).min(times.len() - 1)];
+    assert!(!times.is_empty(), "nobody was answered");
+    println!(
+        "{} answers while CPU {spun} was spun on: p50 {:?}, p99 {:?}, longest {:?}",
+        times.len(),
+        quantile(50),
+        quantile(99),
+        quantile(100)
+    );
+    agent.stop().succeeds();
+}
+
+/// Below what the kernel lets a real-time thread have of each second (sched_rt_runtime_us).
+const SPIN: Duration = Duration::from_millis(850);

@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use crate::killer::{self, Fate};
-use crate::process;
+use crate::model::lies::{Kind, Lie};
+use crate::model::mount::{Modelled, may_mount};
 use crate::tree::{Machine, PROFILE};
+use crate::{model, process};
 use sys_tuning::Standing;
 
 /// What a run of the enumeration came to.
@@ -129,6 +131,49 @@ fn a_change_of_profiles_is_killed_at_every_call() {
 #[test]
 fn an_atomic_apply_is_killed_at_every_call() {
     check(&["apply-first"], "apply-atomic", 19);
+}
+
+/// One write of an apply of all or nothing is refused, so that it takes back what it wrote before; killed anywhere in that.
+#[test]
+fn an_atomic_apply_that_fails_is_killed_while_it_takes_itself_back() {
+    if !may_mount("an_atomic_apply_that_fails_is_killed") {
+        return;
+    }
+    let base = model::modelled(model::CAPTURED[0]);
+    let machine = Modelled::new(base.clone());
+    let profile = machine.root().with_extension("toml");
+    let text = "schema = \"quell.profile/1\"\n[knobs]\n'iso.hung' = { timeout_secs = 601 }\n\
+                'iso.vmstat' = { stat_interval = 9 }\n'mem.swap' = { swappiness = 11 }\n";
+    crate::tree::write(&profile, text);
+    let refusing = Lie::new("/proc/sys/vm/swappiness", Kind::Refused(nix::libc::EIO));
+    let begin = |state: &str| {
+        *machine.kernel() = base.clone();
+        machine.kernel().lies = vec![refusing.clone()];
+        process::command(&machine.root(), &machine.state(state), "live-apply-atomic", &profile)
+    };
+    let Fate::Exited(7, points) = killer::run(&mut begin("rehearsal"), 0) else { panic!("it does not fail") };
+    let written = machine.kernel().writes;
+    assert!(written > 2, "{written} writes: nothing was taken back");
+    let lost = || model::differences(&machine.kernel().settings(), &base.settings());
+    assert!(lost().is_empty(), "{:?}", lost());
+    let (mut killed, mut halfway, mut wrong) = (0, 0, Vec::new());
+    for point in (1..=points).step_by(usize::try_from(stride(23)).unwrap()) {
+        let state = format!("state{point}");
+        if killer::run(&mut begin(&state), point) != Fate::Killed {
+            continue;
+        }
+        killed += 1;
+        halfway += u32::from(!lost().is_empty());
+        let code = process::run(&machine.root(), &machine.state(&state), "live-rollback", &profile);
+        if code != 0 || !lost().is_empty() {
+            wrong.push(format!("point {point}: the roll-back answered {code}, lost {:?}", lost()));
+        }
+    }
+    println!(
+        "a failing atomic apply: {points} points, {killed} killed, {halfway} of them halfway, {} wrong",
+        wrong.len()
+    );
+    assert!(wrong.is_empty() && killed > 0, "{wrong:#?}");
 }
 
 #[test]

@@ -91,6 +91,26 @@ fn kernel_events_are_read_and_survive_agent_and_keeper() {
 }
 
 #[test]
+fn a_keeper_that_starts_again_is_asked_for_what_the_former_did_not_give() {
+    if !require_root() {
+        return;
+    }
+    let quell = Quell::new();
+    let path = quell.folder().join("keeper.sock");
+    let poor =
+        Fake::start(&path, |order| Some(Reply { bytes: answer(order, well(order)), descriptor: None }));
+    let agent = Agent::of(&quell, &config(&path));
+    until("the keeper is asked for the state", || agent.report().knobs);
+    assert_eq!(rings_asked(&poor), host::perf::POINTS);
+    assert!(agent.report().rings.is_empty());
+    drop(poor);
+    let rich = Fake::honest(&path);
+    ring_of(&agent);
+    assert_eq!(rings_asked(&rich), host::perf::POINTS, "once each");
+    agent.stop().succeeds();
+}
+
+#[test]
 fn a_stall_is_put_down_to_the_thread_that_had_the_cpu() {
     if !require_root() {
         return;
