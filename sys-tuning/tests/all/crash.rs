@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use crate::killer::{self, Fate};
 use crate::model::lies::{Kind, Lie};
 use crate::model::mount::{Modelled, may_mount};
+use crate::model::wishes;
 use crate::tree::{Machine, PROFILE};
 use crate::{model, process};
 use sys_tuning::Standing;
@@ -145,7 +146,10 @@ fn an_atomic_apply_that_fails_is_killed_while_it_takes_itself_back() {
     let text = "schema = \"quell.profile/1\"\n[knobs]\n'iso.hung' = { timeout_secs = 601 }\n\
                 'iso.vmstat' = { stat_interval = 9 }\n'mem.swap' = { swappiness = 11 }\n";
     crate::tree::write(&profile, text);
-    let refusing = Lie::new("/proc/sys/vm/swappiness", Kind::Refused(nix::libc::EIO));
+    let wanted = sys_tuning::Profile::parse("p", text).unwrap();
+    let plan = machine.engine("unused").plan(&wanted).unwrap();
+    let last = plan.changes.last().and_then(|change| wishes::written(change).into_iter().next()).unwrap();
+    let refusing = Lie::new(&last, Kind::Refused(nix::libc::EIO));
     let begin = |state: &str| {
         *machine.kernel() = base.clone();
         machine.kernel().lies = vec![refusing.clone()];

@@ -708,12 +708,11 @@ fn a_write_behind_a_spinner_is_told_with_its_cpu_and_delays_nothing() {
     let text = "[knobs]\n'iso.hung' = { timeout_secs = 601 }\n'mem.thp' = { enabled = 'never' }\n\
                 'mem.swap' = { swappiness = 11 }";
     let (engine, wanted) = (bench.engine(), profile(text));
-    let plan = engine.plan(&wanted).unwrap();
     let Some(mut spinner) = process::spinner(spun) else {
         assert!(!suits("a_write_behind_a_spinner", "the right to spin at SCHED_FIFO", false));
         return;
     };
-    let applied = engine.apply(&plan, &NOW).unwrap();
+    let applied = engine.apply(&engine.plan(&wanted).unwrap(), &NOW).unwrap();
     let (of_thp, others): (Vec<_>, Vec<_>) = applied.changes.iter().partition(|row| row.knob == "mem.thp");
     assert!(others.len() == 2 && others.iter().all(|row| row.status == Status::Ok), "{applied:#?}");
     let [thp] = of_thp.as_slice() else { panic!("{applied:#?}") };
