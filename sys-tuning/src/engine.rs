@@ -206,8 +206,8 @@ impl Engine {
         self.with_book(dir, lock)
     }
 
-    /// The same for who goes back: a write that is stuck in the kernel, a killed process's too, has its share of the lock, and
-    /// ends.
+    /// The same for who goes back: a write that is stuck in the kernel, a killed process's too, has its share of the lock,
+    /// and ends.
     pub(crate) fn locked_patiently(&self) -> Result<Locked, Error> {
         let dir = StateDir::create(&self.state_dir)?;
         let lock = Lock::take_patiently(&dir, &self.pulse)?;

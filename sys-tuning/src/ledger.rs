@@ -29,8 +29,8 @@ pub(crate) struct Ledger {
     /// The transactions of this and earlier boots, oldest first, as far as they are kept.
     pub history: Vec<Transaction>,
     pub next_id: u64,
-    /// The cells that the last transaction left to writes that were still in the kernel, with what was said of each: nobody has
-    /// told yet what came of them.
+    /// The cells that the last transaction left to writes that were still in the kernel, with what was said of each:
+    /// nobody has told yet what came of them.
     pub stuck: BTreeMap<Target, String>,
     /// What was asked for and not undone, in this boot and earlier ones, oldest first: the last one is to be held.
     asked: Vec<Asked>,

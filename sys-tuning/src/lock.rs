@@ -22,8 +22,8 @@ const PID_BYTES_MAX: u64 = 32;
 /// Attempts before it is told that somebody else has it: a repair takes about a millisecond.
 const ATTEMPTS: usize = 20;
 const PAUSE: Nanos = Nanos::from_millis(5);
-/// The same for going back: 5 s and more, where a write to the huge-page selector was stuck for 2.4 s at most behind a thread
-/// that span at SCHED_FIFO for 0.85 s (2-vCPU VM, Linux 6.18).
+/// The same for going back: 5 s and more, where a write to the huge-page selector was stuck for 2.4 s at most behind a
+/// thread that span at SCHED_FIFO for 0.85 s (2-vCPU VM, Linux 6.18).
 const PATIENT_ATTEMPTS: usize = 1000;
 
 /// The held lock.

@@ -39,8 +39,8 @@ pub const SHIPPED: &[(&str, &str)] = &[
 const PARTITION: &str = "iso.cpuset2";
 
 /// What is wrong with a partition of the CPUs that `isolated = "auto"` leaves over.
-const CIRCLE: &str = "iso.cpuset2.cpus: a partition of what isolated = \"auto\" leaves over would change what that is; name the \
-                      CPUs, or say \"isolated\"";
+const CIRCLE: &str = "iso.cpuset2.cpus: a partition of what isolated = \"auto\" leaves over would change what that is; \
+                      name the CPUs, or say \"isolated\"";
 
 /// How deep profiles may include one another; deeper is a mistake of the files.
 const INCLUDE_DEPTH_MAX: usize = 8;

@@ -94,8 +94,8 @@ struct Written {
     at: Nanos,
 }
 
-/// Looks at one line in one batch: who sets it again between each look and the write is not to keep the keeper from the others,
-/// and is found again by the next batch.
+/// Looks at one line in one batch: who sets it again between each look and the write is not to keep the keeper from the
+/// others, and is found again by the next batch.
 const LOOKS_MAX: usize = 4;
 
 /// A batch of repairs.
@@ -361,8 +361,8 @@ impl Holder {
         written
     }
 
-    /// Puts one line back from what stands there, which must still stand there when it is written: what somebody sets between
-    /// the look and the write is looked at in its turn. `None` when there is nothing to put back.
+    /// Puts one line back from what stands there, which must still stand there when it is written: what somebody sets
+    /// between the look and the write is looked at in its turn. `None` when there is nothing to put back.
     fn put_back(&self, lock: &Arc<Lock>, index: usize, stuck: &mut BTreeSet<String>) -> Option<(Look, Done)> {
         let line = &self.lines[index];
         let files: Vec<String> = line.cell.iter().flat_map(Cell::files).map(str::to_owned).collect();

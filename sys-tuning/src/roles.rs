@@ -49,8 +49,8 @@ impl fmt::Display for CpuChoice {
 /// Which CPUs a profile wants isolated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Isolated {
-    /// Those the kernel keeps out of its scheduling, since boot or by a cgroup partition; that of the profile itself counts, so
-    /// that the word means the same before it is applied and after.
+    /// Those the kernel keeps out of its scheduling, since boot or by a cgroup partition; that of the profile itself
+    /// counts, so that the word means the same before it is applied and after.
     Auto,
     /// These.
     List(Box<CpuSet>),

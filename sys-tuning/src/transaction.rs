@@ -189,8 +189,8 @@ impl Item {
         }
     }
 
-    /// The change that takes this one back after it came to `verdict`. Where the kernel took the write and shows nothing of it,
-    /// the original is written although it is what is shown.
+    /// The change that takes this one back after it came to `verdict`. Where the kernel took the write and shows nothing
+    /// of it, the original is written although it is what is shown.
     pub fn taken_back(&self, verdict: &Verdict) -> Self {
         let reversed = self.reversed(verdict.now.as_deref());
         if verdict.is_unseen { Self { expected: Expected::Effectless, ..reversed } } else { reversed }

@@ -356,8 +356,8 @@ fn on_pairs() -> Vec<Row> {
                 min_free_kib: Some(135_168),
                 ..of("[knobs]\n'mem.thp' = { enabled = 'never' }")
             },
-            "mem.thp is switched, which makes the kernel compute vm.min_free_kbytes anew; 135168, which stands, may not stand \
-             after this apply: apply twice, or look with verify",
+            "mem.thp is switched, which makes the kernel compute vm.min_free_kbytes anew; 135168, which stands, may not \
+             stand after this apply: apply twice, or look with verify",
         ),
         (
             "thp-recomputes-min-free",

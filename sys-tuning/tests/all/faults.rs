@@ -231,7 +231,8 @@ fn the_first_failure_takes_an_atomic_apply_back() {
     assert!(machine.snapshot() == before);
 }
 
-/// What was written and takes effect with the next interrupt, or the next boot, is taken back like what is in effect at once.
+/// What was written and takes effect with the next interrupt, or the next boot, is taken back like what is in effect at
+/// once.
 #[test]
 fn an_atomic_apply_takes_back_what_has_no_effect_yet() {
     if !may_mount("an_atomic_apply_takes_back_what_has_no_effect_yet") {

@@ -664,8 +664,8 @@ fn kernel_time(steps: &[Step]) -> units::Nanos {
 
 const SCAN_SLEEP: &str = "/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs";
 
-/// Has the kernel's thread for huge pages at work all the time: who switches it off waits until it has a look at every CPU behind
-/// it. As it was when dropped, with the reserve of free memory that the kernel computes anew.
+/// Has the kernel's thread for huge pages at work all the time: who switches it off waits until it has a look at every CPU
+/// behind it. As it was when dropped, with the reserve of free memory that the kernel computes anew.
 struct Scanning([(&'static str, String); 3]);
 
 impl Scanning {
@@ -691,8 +691,9 @@ fn choice(path: &str) -> String {
     host::choice::read(&Root::system(), path).unwrap().current
 }
 
-/// On two CPUs of one kernel: a program spins on one at SCHED_FIFO, and switching huge pages off waits for kernel work on it (0.8
-/// to 2.4 s, Linux 6.18). Where this kernel does not wait for that, or the spinner is over before the write, all is simply done.
+/// On two CPUs of one kernel: a program spins on one at SCHED_FIFO, and switching huge pages off waits for kernel work on
+/// it (0.8 to 2.4 s, Linux 6.18). Where this kernel does not wait for that, or the spinner is over before the write, all
+/// is simply done.
 #[test]
 fn a_write_behind_a_spinner_is_told_with_its_cpu_and_delays_nothing() {
     let Some(bench) = Bench::new("a_write_behind_a_spinner") else { return };

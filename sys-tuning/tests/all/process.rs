@@ -91,8 +91,8 @@ const SPIN: &str = "QUELL_TUNE_SPIN";
 /// waits behind it until then is let go by its end.
 const SPIN_MAX: Duration = Duration::from_millis(850);
 
-/// A process with a thread "spin" that spins on `cpu` at SCHED_FIFO, by the time this returns, for less than a second; `None`
-/// where that is refused.
+/// A process with a thread "spin" that spins on `cpu` at SCHED_FIFO, by the time this returns, for less than a second;
+/// `None` where that is refused.
 pub fn spinner(cpu: CpuId) -> Option<Child> {
     use std::io::{BufRead, BufReader};
     let mut command = Command::new(std::env::current_exe().unwrap());

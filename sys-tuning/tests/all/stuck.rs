@@ -22,8 +22,8 @@ const PROFILE: &str = "schema = \"quell.profile/1\"\n[knobs]\n'iso.hung' = { tim
 const ATOMIC: ApplyOptions = ApplyOptions { atomic: true, ..ApplyOptions::PLAIN };
 const BASELINE: RollbackOptions = RollbackOptions { to: RollbackTo::Baseline, force: false, at: 0 };
 
-/// Twelve times what the product allows a write: those that nothing is in the way of must come back on a starved machine too,
-/// and the one that is held is waited for as long.
+/// Twelve times what the product allows a write: those that nothing is in the way of must come back on a starved machine
+/// too, and the one that is held is waited for as long.
 const DEADLINE: Nanos = Nanos::from_secs(3);
 
 /// A modelled machine whose huge-page selector does not come back from a write.
