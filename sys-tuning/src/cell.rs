@@ -537,7 +537,15 @@ impl Cell {
 
     /// Whether a value that is shown already can be written all the same.
     pub fn can_be_written_again(&self) -> bool {
-        !matches!(self.form, Form::Directory | Form::BootLine { .. } | Form::Link { .. })
+        !matches!(
+            self.form,
+            Form::Directory
+                | Form::BootLine { .. }
+                | Form::Link { .. }
+                | Form::Spread { .. }
+                | Form::FlowRule { .. }
+                | Form::SwapArea { .. }
+        )
     }
 
     /// Whether this is a thread's: threads end, and that is no trouble.
