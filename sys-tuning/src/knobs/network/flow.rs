@@ -217,7 +217,7 @@ mod tests {
         let text = format!("schema = \"quell.profile/1\"\n[knobs]\n{settings}");
         let profile = Profile::parse("flows.toml", &text).unwrap();
         assert_eq!(Profile::parse("again.toml", &profile.to_toml()).unwrap().to_toml(), profile.to_toml());
-        let roles = Roles::divide(&facts, &profile.isolated);
+        let roles = Roles::divide(&facts, &profile.isolated, None);
         let (scope, mut draft) = (Scope { facts: &facts, roles: &roles }, Draft::default());
         for wanted in &profile.wanted {
             (wanted.knob.wish)(&scope, wanted, &mut draft);
