@@ -55,11 +55,24 @@ fn a_host_from_its_first_plan_to_its_last_roll_back() {
         host.puts_back_what_a_foreign_writer_sets(lab.length(1, 5));
         host.leaves_a_fight();
         host.outlives_its_daemons();
-        let cuts = lab.length(1, if kernel == Kernel::Stock { 10 } else { 3 });
-        host.is_right_after_power_cuts_in_an_apply(cuts);
-        host.is_right_after_power_cuts_in_an_edit_of_the_boot_line(cuts);
+        host.is_right_after_power_cuts_in_an_apply(1);
+        host.is_right_after_power_cuts_in_an_edit_of_the_boot_line(1);
         host.comes_back_from_broken_boot_lines();
         host.is_as_before_after_the_last_roll_back(&before);
+    }
+}
+
+/// The same moments again and again: half an hour, and so not a part of the story.
+#[test]
+fn a_host_is_right_after_each_of_many_power_cuts() {
+    let Some(lab) = Lab::open_in_full() else { return };
+    for kernel in lab.kernels(lab.length(&[Kernel::Stock], &[Kernel::Stock, Kernel::Rt])) {
+        let mut host = Host::set_up(&lab, kernel);
+        host.plans_and_applies();
+        host.is_tuned_after_a_reboot();
+        let cuts = lab.length(1, 10);
+        host.is_right_after_power_cuts_in_an_edit_of_the_boot_line(cuts);
+        host.is_right_after_power_cuts_in_an_apply(cuts);
     }
 }
 
@@ -189,6 +202,7 @@ impl Host {
         for _ in 0..cuts {
             self.cut_amid_applies();
             self.is_held_to_one_of(&[PROFILE, OTHER]);
+            self.say("a power cut amid applies: right after the boot");
         }
         self.guest.run(&format!("quell tune apply --profile {PROFILE}")).exits(0);
         self.say(&format!("{cuts} power cuts amid applies: right after each boot"));
@@ -203,6 +217,7 @@ impl Host {
             self.cut_amid_applies();
             interrupted += u32::from(self.has_an_interrupted_edit());
             self.is_held_to_one_of(&[PROFILE, OTHER]);
+            self.say("a power cut amid edits of the boot line: right after the boot");
         }
         let back = self.guest.run(&format!("quell tune apply --profile {PROFILE}"));
         assert!(matches!(back.code, Some(0 | 8)), "{back}");

@@ -7,9 +7,10 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
+use super::figure;
 use super::lab::{Lab, Spec};
 use super::output::Output;
-use super::qemu::{PARTITION, Qemu, WHOLE, Wiring, console_tail};
+use super::qemu::{PARTITION, Qemu, WHOLE, Wiring, console_length, console_tail, is_spoilt};
 use super::ssh::Ssh;
 use super::until::until;
 
@@ -118,7 +119,8 @@ impl Guest {
         self.run("systemctl --no-block reboot");
         self.ssh.close();
         self.answers("it rebooted", |guest| {
-            guest.run("cat /proc/sys/kernel/random/boot_id").text() != before
+            let is_another = || guest.run("cat /proc/sys/kernel/random/boot_id").text() != before;
+            (guest.ssh.connect() && is_another()).then_some(())
         });
     }
 
@@ -128,11 +130,24 @@ impl Guest {
         self.ssh.close();
     }
 
-    /// Switches it on (again), and waits until it answers.
+    /// Switches it on (again), and waits until it answers. A boot that the emulation spoiled is made again, and told.
     #[track_caller]
     pub fn start(&mut self) {
-        self.qemu = Some(Qemu::start(&self.lab, &self.spec, &self.wiring));
-        self.answers("it booted", |_| true);
+        for attempt in 1..=ATTEMPTS_MAX {
+            let begin = console_length(&self.wiring.console);
+            self.qemu = Some(Qemu::start(&self.lab, &self.spec, &self.wiring));
+            let is_spoilt = |guest: &Self| attempt < ATTEMPTS_MAX && is_spoilt(&guest.wiring.console, begin);
+            let booted = self.answers("it booted", |guest| {
+                if is_spoilt(guest) { Some(false) } else { guest.ssh.connect().then_some(true) }
+            });
+            if booted {
+                return;
+            }
+            figure(
+                "a boot ended in an instruction that another CPU was rewriting, which is the emulation's: once more",
+            );
+            self.power_cut();
+        }
     }
 
     /// Switches it off in order.
@@ -175,15 +190,18 @@ impl Guest {
     }
 
     #[track_caller]
-    fn answers(&mut self, what: &str, is_so: impl Fn(&Self) -> bool) {
+    fn answers<T>(&mut self, what: &str, look: impl Fn(&Self) -> Option<T>) -> T {
         let answered = until(|| {
             let ended = self.qemu.as_mut().is_none_or(Qemu::has_ended);
             assert!(!ended, "the machine ended before {what}\n{}", self.console());
-            (self.ssh.connect() && is_so(self)).then_some(())
+            look(self)
         });
-        assert!(answered.is_some(), "waited in vain until {what}; its console:\n{}", self.console());
+        answered.unwrap_or_else(|| panic!("waited in vain until {what}; its console:\n{}", self.console()))
     }
 }
+
+/// Boots of which the emulation may spoil all but the last.
+const ATTEMPTS_MAX: u32 = 3;
 
 #[track_caller]
 fn create_overlay(disk: &Path, overlay: &Path) {

@@ -77,6 +77,21 @@ pub fn console_tail(console: &Path) -> String {
     lines[lines.len().saturating_sub(LINES)..].join("\n")
 }
 
+/// How much a machine has written to its serial line.
+pub fn console_length(console: &Path) -> u64 {
+    fs::metadata(console).map_or(0, |metadata| metadata.len())
+}
+
+/// Whether the emulation ended the boot whose console begins at `begin`. Kernels rewrite their code while other CPUs run it,
+/// as for each tracepoint that is switched on; on several threads (tcg,thread=multi) now and then one meets half of an
+/// instruction, which is fatal in an interrupt.
+pub fn is_spoilt(console: &Path, begin: u64) -> bool {
+    let bytes = fs::read(console).unwrap_or_default();
+    let begin = usize::try_from(begin).unwrap_or(usize::MAX).min(bytes.len());
+    let text = String::from_utf8_lossy(&bytes[begin..]);
+    text.contains("invalid opcode: 0000") && text.contains("Kernel panic - not syncing: Fatal exception")
+}
+
 fn arguments(lab: &Lab, spec: &Spec, wiring: &Wiring) -> Vec<String> {
     let memory = spec.memory_mib;
     // GRUB draws its menu through the video BIOS, and hangs where there is none.
