@@ -5,8 +5,8 @@ use std::process::{Command, Stdio};
 
 use super::output::Output;
 
-/// A command that takes longer is ended: two minutes, for what takes seconds.
-const COMMAND_SECONDS: u32 = 120;
+/// A command that takes longer is ended: ten minutes, for what takes seconds where the emulation has the CPUs to itself.
+const COMMAND_SECONDS: u32 = 600;
 
 /// A way into a guest.
 #[derive(Debug)]
