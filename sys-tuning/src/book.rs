@@ -54,9 +54,15 @@ impl Book {
     }
 }
 
-/// The book that was read last, with the file's stamp.
+/// A book, with the stamp of the file that it was read from.
+struct Kept {
+    stamp: Stamp,
+    book: Arc<Book>,
+}
+
+/// The book that was read last.
 #[derive(Clone, Default)]
-pub(crate) struct Shelf(Arc<Mutex<Option<(Stamp, Arc<Book>)>>>);
+pub(crate) struct Shelf(Arc<Mutex<Option<Kept>>>);
 
 impl Shelf {
     /// The book of the journal in `dir`, read anew unless it is the same file, with the same change as its last.
@@ -66,16 +72,16 @@ impl Shelf {
         };
         let stamp = Stamp::of(&file); // before the reading: what comes between is read next time
         let mut shelf = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((of, book)) = &*shelf
-            && Some(of) == stamp.as_ref()
-            && book.identity == identity
+        if let Some(kept) = &*shelf
+            && Some(kept.stamp) == stamp
+            && kept.book.identity == identity
         {
-            return Ok(book.clone());
+            return Ok(kept.book.clone());
         }
         *shelf = None;
         let book = Arc::new(Book::of(Some((dir, file)), identity)?);
         let is_kept = |stamp: &Stamp| stamp.bytes() <= KEPT_BYTES_MAX && stamp.is_older(SETTLED);
-        *shelf = stamp.filter(is_kept).map(|stamp| (stamp, book.clone()));
+        *shelf = stamp.filter(is_kept).map(|stamp| Kept { stamp, book: book.clone() });
         Ok(book)
     }
 }

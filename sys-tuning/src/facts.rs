@@ -341,7 +341,8 @@ mod tests {
         for (cpu, core) in [(1, "1,3"), (2, "0,2"), (3, "1,3"), (4, "4")] {
             let folder = dir.path().join(format!("sys/devices/system/cpu/cpu{cpu}/topology"));
             std::fs::create_dir_all(&folder).unwrap();
-            std::fs::write(folder.join("thread_siblings_list"), format!("{core}\n")).unwrap();
+            let mut file = std::fs::File::create(folder.join("thread_siblings_list")).unwrap();
+            std::io::Write::write_all(&mut file, format!("{core}\n").as_bytes()).unwrap();
         }
         let mut facts = Facts::default();
         facts.read_siblings(&Root::at(dir.path()), &asked.parse().unwrap());

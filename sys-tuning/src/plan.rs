@@ -275,7 +275,10 @@ fn sets_anew(wish: &Wish, plan: &Plan) -> Option<&'static str> {
         let homes = knob.into_iter().flat_map(|knob| knob.side_effects);
         homes.filter_map(|attribute| attribute.home.file()).any(|file| file == wish.cell.path)
     };
-    plan.changes.iter().map(|change| change.knob).find(is_side_effect)
+    // Knob by knob, as changes come: four hundred of one knob are one question, and asked for each of four hundred wishes.
+    let mut last = "";
+    let is_next = |knob: &&'static str| std::mem::replace(&mut last, *knob) != *knob;
+    plan.changes.iter().map(|change| change.knob).filter(is_next).find(is_side_effect)
 }
 
 fn absent(absence: Absence) -> Judgement {
