@@ -209,8 +209,8 @@ fn it_answers_while_a_measured_cpu_is_spun_on() {
         return;
     }
     let spun = online.iter().last().unwrap();
-    threads::pin(&online.iter().filter(|cpu| *cpu != spun).collect()).unwrap(); // this thread asks
     let agent = Agent::start(&format!("[measure]\ncpus = \"{spun}\"\nprobes = [\"timer-wakeup\"]\n"));
+    threads::pin(&online.iter().filter(|cpu| *cpu != spun).collect()).unwrap(); // this thread asks; the agent has every CPU
     agent.report();
     let role = Role { name: "spinner".to_owned(), cpus: spun.into(), policy: Policy::Fifo(50) };
     let spinner = threads::spawn(role, |placement| {
