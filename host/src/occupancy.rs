@@ -137,11 +137,11 @@ mod tests {
     fn who_had_a_cpu_for_a_while() {
         let runs = |cpu, from, to| (spinner(7, cpu, from), spinner(7, cpu, to));
         let (before, after) = runs(0, 51, 71);
-        check(&[before.clone()], std::slice::from_ref(&after), &["7 on 0 for 200 ms: "]);
-        check(&[before.clone()], &[spinner(7, 0, 52)], &[]); // it was runnable and got next to nothing
-        check(&[before.clone()], &[spinner(7, 0, 66)], &["7 on 0 for 150 ms: "]); // throttled for the rest
+        check(std::slice::from_ref(&before), std::slice::from_ref(&after), &["7 on 0 for 200 ms: "]);
+        check(std::slice::from_ref(&before), &[spinner(7, 0, 52)], &[]); // it was runnable and got next to nothing
+        check(std::slice::from_ref(&before), &[spinner(7, 0, 66)], &["7 on 0 for 150 ms: "]); // throttled for the rest
         check(&[], std::slice::from_ref(&after), &[]); // it came in between
-        check(&[before.clone()], &[spinner(8, 0, 71)], &[]); // somebody else
+        check(std::slice::from_ref(&before), &[spinner(8, 0, 71)], &[]); // somebody else
         check(&[before], &[], &[]);
     }
 

@@ -190,9 +190,9 @@ fn outcome(begin: &Begin, was: Outcome, results: &[EntryResult]) -> Outcome {
     let (mut good, mut bad, mut is_back) = (0, 0, true);
     for (entry, result) in wanted {
         if is_trouble(&result) {
-            bad += 1
+            bad += 1;
         } else {
-            good += 1
+            good += 1;
         }
         is_back &= result.now.as_ref() == Some(&entry.from);
     }

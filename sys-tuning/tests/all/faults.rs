@@ -8,6 +8,9 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use sys_tuning::{ApplyOptions, Error, Outcome, Profile, RollbackOptions, RollbackTo, Status};
 
+use crate::model::lies::{Kind, Lie};
+use crate::model::mount::{Modelled, may_mount};
+use crate::model::{self, CAPTURED};
 use crate::tree::{Machine, PROFILE};
 use crate::{is_root, may_run, process};
 
@@ -226,6 +229,35 @@ fn the_first_failure_takes_an_atomic_apply_back() {
     assert!(refused.iter().all(|one| one.reason.contains("mounted read-only")), "{refused:#?}");
     engine.rollback(&BASELINE).unwrap();
     assert!(machine.snapshot() == before);
+}
+
+/// What was written and takes effect with the next interrupt, or the next boot, is taken back like what is in effect at
+/// once.
+#[test]
+fn an_atomic_apply_takes_back_what_has_no_effect_yet() {
+    if !may_mount("an_atomic_apply_takes_back_what_has_no_effect_yet") {
+        return;
+    }
+    let mut base = model::modelled(CAPTURED[0]);
+    base.remove("/proc/irq/0"); // the timer's, which no kernel lets be moved
+    base.habits.quiet_irqs =
+        base.list("/proc/irq").into_iter().filter(|(_, is_dir)| *is_dir).map(|(name, _)| name).collect();
+    let machine = Modelled::new(base.clone());
+    let text =
+        "schema = \"quell.profile/1\"\n[knobs]\n'irq.aff' = { cpus = '0' }\n'mem.swap' = { swappiness = 11 }";
+    let profile = Profile::parse("p", text).unwrap();
+    let engine = machine.engine("honest");
+    let applied = engine.apply(&engine.plan(&profile).unwrap(), &ATOMIC).unwrap();
+    let pending = applied.changes.iter().filter(|row| row.status == Status::Pending).count();
+    assert!(applied.result == Outcome::Done && pending > 0, "waiting is no failure: {applied:#?}");
+    engine.rollback(&BASELINE).unwrap();
+
+    machine.kernel().lies = vec![Lie::new("/proc/sys/vm/swappiness", Kind::Refused(nix::libc::EIO))];
+    let engine = machine.engine("refusing");
+    let applied = engine.apply(&engine.plan(&profile).unwrap(), &ATOMIC).unwrap();
+    assert_eq!(applied.result, Outcome::RolledBack, "{applied:#?}");
+    let differs = model::differences(&machine.kernel().settings(), &base.settings());
+    assert!(differs.is_empty(), "{differs:#?}");
 }
 
 #[test]

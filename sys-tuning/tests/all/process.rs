@@ -4,13 +4,12 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use crate::tree::FIRST;
 use host::Root;
-use host::threads::{Policy, Role};
+use host::threads::{Policy, Role, monotonic_now};
 use sys_tuning::{ApplyOptions, Engine, Error, Outcome, Profile, RollbackOptions, RollbackTo, Status, Step};
-use units::{CpuId, CpuSet};
+use units::{CpuId, CpuSet, Nanos};
 
 const ARGUMENTS: &str = "QUELL_TUNE_COMMAND";
 const SEPARATOR: char = '\u{1f}';
@@ -89,7 +88,7 @@ const SPIN: &str = "QUELL_TUNE_SPIN";
 
 /// The longest that a thread spins at SCHED_FIFO: the kernel takes its CPU from it after 0.95 s of each second, and whatever
 /// waits behind it until then is let go by its end.
-const SPIN_MAX: Duration = Duration::from_millis(850);
+const SPIN_MAX: Nanos = Nanos::from_millis(850);
 
 /// A process with a thread "spin" that spins on `cpu` at SCHED_FIFO, by the time this returns, for less than a second;
 /// `None` where that is refused.
@@ -119,8 +118,8 @@ fn spin() {
         // Pages that this CPU has yet to sort in: whoever has every CPU do that waits for this one.
         std::hint::black_box(vec![1_u8; 4 << 20]);
         println!("\n{}", if is_refused { "refused" } else { "spins" });
-        let began = Instant::now();
-        while !is_refused && began.elapsed() < SPIN_MAX {
+        let until = monotonic_now() + SPIN_MAX;
+        while !is_refused && monotonic_now() < until {
             std::hint::spin_loop();
         }
     });
