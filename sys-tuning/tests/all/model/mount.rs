@@ -322,7 +322,7 @@ impl Filesystem for Files {
         inode: INodeNo,
         _: FileHandle,
         offset: u64,
-        _: u32,
+        size: u32,
         _: OpenFlags,
         _: Option<LockOwner>,
         reply: ReplyData,
@@ -333,7 +333,7 @@ impl Filesystem for Files {
         let path = self.path(inode);
         let answer = self.kernel().read(&path);
         match answer {
-            Ok(text) => reply.data(text.as_bytes()),
+            Ok(text) => reply.data(&text.as_bytes()[..text.len().min(size as usize)]),
             Err(errno) => reply.error(refused(errno)),
         }
     }
