@@ -71,8 +71,10 @@ impl Waits {
             return self.ask(value);
         }
         self.pass_over(value);
-        if self.short >= self.long {
-            self.renew();
+        if self.short >= self.long
+            && let Some(waited) = self.read()
+        {
+            self.account(waited, Nanos::ZERO); // a switch just before the reading is the next sample's
         }
         (0, Flags::NONE)
     }
@@ -154,6 +156,26 @@ mod tests {
         assert!(flags.contains(Flags::WAIT_KNOWN));
         let expected = (since - Nanos(4_000)).min(Nanos(10_000)); // never more than the sample is long
         assert!(u64::from(waited_ns) >= expected.0, "{waited_ns} ns of {since}");
+    }
+
+    #[test]
+    fn a_switch_before_the_account_of_short_samples_is_read_is_the_next_samples() {
+        let (clock, _) = Clock::mock();
+        let mut waits = Waits::of_this_thread(clock, Nanos::from_micros(10));
+        if waits.schedstat.is_none() {
+            println!("skipped: this kernel keeps no scheduler statistics");
+            return;
+        }
+        waits.pass_over(Ticks(9_999));
+        waits.waited = waits.read().unwrap() - Nanos(30_000);
+        assert_eq!(
+            waits.during(Ticks(2)),
+            (0, Flags::NONE),
+            "together they were a stall: the account is read"
+        );
+        let (waited_ns, flags) = waits.during(Ticks(40_000));
+        assert!(flags.contains(Flags::WAIT_KNOWN));
+        assert!(waited_ns >= 30_000 - 10_001, "{waited_ns}");
     }
 
     #[test]
