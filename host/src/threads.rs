@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::thread::JoinHandle;
 
 use nix::errno::Errno;
@@ -187,13 +188,32 @@ pub fn lock_memory() -> io::Result<()> {
     mlockall(MlockAllFlags::MCL_CURRENT | future | on_fault).map_err(io::Error::from)
 }
 
-/// Reads in what the process has mapped by now, its program above all, and keeps it: for who sleeps for days and then has to
-/// act at once. Called at the start: what threads reserve for themselves later counts against the limit, touched or not.
+/// Reads the process's program in, with the libraries it uses, and keeps it: for who sleeps for days and then has to act at
+/// once. The code alone, since the tables for panics beside it are as large.
 ///
 /// # Errors
-/// As [`lock_memory`].
+/// As [`lock_memory`]; what cannot be read of `/proc/self/maps`.
 pub fn lock_program() -> io::Result<()> {
-    mlockall(MlockAllFlags::MCL_CURRENT).map_err(io::Error::from)
+    for code in code(&std::fs::read_to_string("/proc/self/maps")?) {
+        // SAFETY: the kernel looks the addresses up and touches no byte of them; a range that is gone is refused (ENOMEM).
+        #[expect(unsafe_code, reason = "nix has mlock for pointers, and these are the kernel's numbers")]
+        let result = unsafe { libc::mlock(std::ptr::without_provenance(code.start), code.len()) };
+        Errno::result(result)?;
+    }
+    Ok(())
+}
+
+/// Where the code of a process is. Format: "55e8c8c19000-55e8c8d0a000 r-xp 000a4000 fe:00 1234      /usr/libexec/quell/…"
+/// (Documentation/filesystems/proc.rst, 1.1); what has no file is the kernel's own.
+fn code(maps: &str) -> Vec<Range<usize>> {
+    let range = |line: &str| {
+        let mut words = line.split_ascii_whitespace();
+        let (start, end) = words.next()?.split_once('-')?;
+        let is_code = words.next()? == "r-xp" && words.nth(3)?.starts_with('/');
+        let address = |text| usize::from_str_radix(text, 16).ok();
+        is_code.then_some(address(start)?..address(end)?)
+    };
+    maps.lines().filter_map(range).collect()
 }
 
 /// Whether this process may lock as much as it likes: by its limit, or as root, whom the limit does not bind.
@@ -238,6 +258,19 @@ pub fn sleep_until(deadline: Nanos) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn code_is_what_is_executed_from_files() {
+        let maps = "55e8c8c00000-55e8c8c19000 r--p 00000000 fe:00 12   /usr/libexec/quell/quell-keeper\n\
+                    55e8c8c19000-55e8c8d0a000 r-xp 00019000 fe:00 12   /usr/libexec/quell/quell-keeper\n\
+                    7f6c2d000000-7f6c2d021000 rw-p 00000000 00:00 0 \n\
+                    7f6c33a28000-7f6c33bbd000 r-xp 00028000 fe:00 34   /usr/lib/x86_64-linux-gnu/libc.so.6\n\
+                    7ffd2a5c5000-7ffd2a5c7000 r-xp 00000000 00:00 0    [vdso]\n\
+                    ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0   [vsyscall]\n";
+        let expected = [0x55e8_c8c1_9000..0x55e8_c8d0_a000, 0x7f6c_33a2_8000..0x7f6c_33bb_d000];
+        assert_eq!(code(maps), expected);
+        assert_eq!(code("no map\n"), []);
+    }
 
     #[test]
     fn a_role_is_taken_on_and_refusals_are_told() {

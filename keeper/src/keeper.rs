@@ -100,7 +100,7 @@ impl Keeper {
     /// The kernel refuses to wait.
     pub fn run(mut self) -> io::Result<()> {
         if let Err(cause) = lock_program() {
-            let why = format!("mlockall: {cause}: a repair may wait for the disk (LimitMEMLOCK=)");
+            let why = format!("mlock: {cause}: a repair may wait for the disk (LimitMEMLOCK=)");
             let entry = Entry::new(Level::Notice, "not-locked").text("reason", &why);
             self.duty.audit.tell(Moment::now().wall, &entry);
         }
