@@ -166,16 +166,20 @@ mod tests {
             println!("skipped: this kernel keeps no scheduler statistics");
             return;
         }
+        // As if it had waited 30 us since the last reading, or all it ever did.
+        let known = waits.read().unwrap();
         waits.pass_over(Ticks(9_999));
-        waits.waited = waits.read().unwrap() - Nanos(30_000);
-        assert_eq!(
-            waits.during(Ticks(2)),
-            (0, Flags::NONE),
-            "together they were a stall: the account is read"
-        );
+        waits.waited = known - Nanos(30_000);
+        let since = known - waits.waited;
+        assert_eq!(waits.during(Ticks(2)), (0, Flags::NONE), "together a stall, so the account is read");
         let (waited_ns, flags) = waits.during(Ticks(40_000));
         assert!(flags.contains(Flags::WAIT_KNOWN));
-        assert!(waited_ns >= 30_000 - 10_001, "{waited_ns}");
+        assert!(u64::from(waited_ns) >= (since - Nanos(10_001)).0, "{waited_ns} ns of {since}");
+
+        let answer = waits.waited + Nanos(30_000);
+        waits.short = Ticks(10_001);
+        assert_eq!(waits.account(answer, Nanos::ZERO), Nanos::ZERO);
+        assert_eq!(waits.account(answer, Nanos(40_000)), Nanos(19_999));
     }
 
     #[test]
