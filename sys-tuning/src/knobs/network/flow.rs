@@ -70,17 +70,10 @@ fn wish(scope: &Scope<'_>, wanted: &Wanted, draft: &mut Draft) {
         return draft.not_applicable(wanted, reason.clone());
     }
     for interface in link::chosen(scope, wanted, draft) {
-        match scope.facts.network.steering.get(&interface.index) {
-            Some(Ok(Some(steering))) => {
-                wish_spread(scope, wanted, draft, (interface, steering));
-                wish_rules(scope, wanted, draft, (interface, steering));
-            }
-            Some(Err(problem)) => draft.skip(wanted, &interface.identity, Status::Failed, problem.clone()),
-            Some(Ok(None)) | None => {
-                let driver = interface.driver.as_deref().unwrap_or("without a device");
-                let reason = format!("{}: its driver ({driver}) lets no queue be chosen", interface.name);
-                draft.skip(wanted, &interface.identity, Status::NotApplicable, reason);
-            }
+        let answer = scope.facts.network.steering.get(&interface.index);
+        if let Some(steering) = link::told(answer, interface, wanted, draft, "lets no queue be chosen") {
+            wish_spread(scope, wanted, draft, (interface, steering));
+            wish_rules(scope, wanted, draft, (interface, steering));
         }
     }
 }

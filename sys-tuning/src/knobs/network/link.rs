@@ -70,16 +70,32 @@ pub(super) fn wish(scope: &Scope<'_>, wanted: &Wanted, draft: &mut Draft) {
     }
     let Some(aspect) = aspect(wanted.knob.id) else { return };
     for interface in chosen(scope, wanted, draft) {
-        match network.states.get(&(interface.index, aspect)) {
-            Some(Ok(Some(state))) => wish_one(scope, wanted, draft, (interface, aspect, state)),
-            Some(Err(problem)) => draft.skip(wanted, &interface.identity, Status::Failed, problem.clone()),
-            Some(Ok(None)) | None => {
-                let driver = interface.driver.as_deref().unwrap_or("without a device");
-                let reason = format!("{}: its driver ({driver}) has no such settings", interface.name);
-                draft.skip(wanted, &interface.identity, Status::NotApplicable, reason);
-            }
+        let answer = network.states.get(&(interface.index, aspect));
+        if let Some(state) = told(answer, interface, wanted, draft, "has no such settings") {
+            wish_one(scope, wanted, draft, (interface, aspect, state));
         }
     }
+}
+
+/// What the driver of `interface` answered; `None` after noting why there is nothing to set. `lacks` says what a driver
+/// that knows no such thing does not have.
+pub(super) fn told<'f, T>(
+    answer: Option<&'f Result<Option<T>, String>>,
+    interface: &Interface,
+    wanted: &Wanted,
+    draft: &mut Draft,
+    lacks: &str,
+) -> Option<&'f T> {
+    match answer {
+        Some(Ok(Some(state))) => return Some(state),
+        Some(Err(problem)) => draft.skip(wanted, &interface.identity, Status::Failed, problem.clone()),
+        Some(Ok(None)) | None => {
+            let driver = interface.driver.as_deref().unwrap_or("without a device");
+            let reason = format!("{}: its driver ({driver}) {lacks}", interface.name);
+            draft.skip(wanted, &interface.identity, Status::NotApplicable, reason);
+        }
+    }
+    None
 }
 
 fn wish_one(
