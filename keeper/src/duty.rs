@@ -8,7 +8,7 @@ use host::cpus::Cpus;
 use orders::{Evacuate, Refusal, STATUS_WORDS};
 use report::WallTime;
 use sys_tuning::{
-    Applied, ApplyOptions, Asker, Engine, Error, Isolated, Over, Profile, Standing, StandingProfile,
+    Applied, ApplyOptions, Asker, DueWhy, Engine, Error, Isolated, Over, Profile, Standing, StandingProfile,
     StateDir, Status, Trading, Verified, Verifying, registry,
 };
 use units::limits::FENCE_STEP_MAX;
@@ -161,7 +161,7 @@ impl Duty {
     }
 
     fn bring_up(&mut self, now: Moment) -> Result<(), TakeUp> {
-        self.engine.undo_overdue(now.boottime, now.wall.unix_s())?;
+        self.undo_due(now)?;
         self.learn()?;
         self.held.on.clear();
         let Some(wish) = &self.held.wish else { return Ok(()) };
@@ -182,6 +182,20 @@ impl Duty {
         self.held.on = profile.sessions_on().to_vec();
         let _ = self.reverify(now); // for the counts; what does not hold is told by the knobs themselves
         trouble(&applied).map_or(Ok(()), |why| Err(TakeUp::Profile(why)))
+    }
+
+    /// Undoes the apply that was not confirmed in time, or was to be all or nothing and was cut off; and tells it.
+    pub fn undo_due(&mut self, now: Moment) -> Result<(), Error> {
+        let Some(due) = self.engine.due(now.boottime)? else { return Ok(()) };
+        if self.engine.undo_due(now.boottime, now.wall.unix_s())?.is_some() {
+            let happened = match due.why {
+                DueWhy::NotConfirmed => "not-confirmed",
+                DueWhy::CutOff => "cut-off",
+            };
+            let entry = Entry::new(Level::Warning, happened).number("transaction", due.id);
+            self.audit.tell(now.wall, &entry);
+        }
+        Ok(())
     }
 
     /// What the host is held to: what root asked for last, else what the policy names.

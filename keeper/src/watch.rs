@@ -18,7 +18,7 @@ use host::interfaces::{Interface, interfaces};
 use host::threads::{cpu_time, monotonic_now};
 use orders::{Deed, DriftEvent, Text, Writer};
 use report::WallTime;
-use sys_tuning::{Error, Holder, Look, Repairs, Standing, Target};
+use sys_tuning::{Due, DueWhy, Error, Holder, Look, Repairs, Standing, Target};
 use units::Nanos;
 use units::limits::{
     BUSY_TOLD_AFTER, NOTICED_PASSES_MAX, SURVEY_PERIOD, SWEEP_BUDGET, SWEEP_LINES_MIN, SWEEP_PERIOD,
@@ -61,7 +61,7 @@ pub struct Watch {
     is_begun: bool,
     /// The apply that is held, to tell a new wish from our own repairs.
     standing: Option<u64>,
-    /// When to undo what was not confirmed, by CLOCK_BOOTTIME: a machine that was asleep is late already.
+    /// When to undo what was not confirmed or was cut off, by CLOCK_BOOTTIME: a machine that was asleep is late already.
     overdue_at: Option<Nanos>,
     /// Since when another quell is at work.
     busy_since: Option<Nanos>,
@@ -220,7 +220,7 @@ impl Watch {
     }
 
     fn turn(&mut self, told: &mut Told, now: Moment, duty: &mut Duty) -> Result<(), Error> {
-        self.undo_overdue(now, duty)?;
+        self.undo_due(now, duty)?;
         let holder = self.holder.get_or_insert_with(|| duty.engine.holder());
         self.pending.extend(&told.lines);
         if told.overflowed {
@@ -264,7 +264,11 @@ impl Watch {
     fn begin(&mut self, now: Moment, duty: &mut Duty) -> Result<(), Error> {
         self.pending.clear();
         self.finish(now, duty); // lines have other numbers from here on
-        self.overdue_at = duty.engine.on_trial()?.map(|trial| trial.deadline.max(now.boottime) + GUARD_FIRST);
+        self.overdue_at = match duty.engine.due(now.boottime)? {
+            // No guard stands by it, and the lock is free: nobody is at it any more.
+            Some(Due { why: DueWhy::CutOff, .. }) => Some(now.boottime),
+            _ => duty.engine.on_trial()?.map(|trial| trial.deadline.max(now.boottime) + GUARD_FIRST),
+        };
         let standing = match duty.engine.standing()? {
             Standing::Profile(standing) => Some(standing.transaction),
             Standing::Released | Standing::NeverAsked => None,
@@ -443,17 +447,12 @@ impl Watch {
         Ok(())
     }
 
-    /// The guard of an apply that was to be confirmed may have been killed.
-    fn undo_overdue(&mut self, now: Moment, duty: &mut Duty) -> Result<(), Error> {
-        if self.overdue_at.is_none_or(|at| now.boottime < at) {
-            return Ok(());
+    /// The guard of an apply that was to be confirmed may have been killed, and who was to make all or nothing of one too.
+    fn undo_due(&mut self, now: Moment, duty: &mut Duty) -> Result<(), Error> {
+        if self.overdue_at.is_some_and(|at| now.boottime >= at) {
+            duty.undo_due(now)?;
+            self.overdue_at = None;
         }
-        if let Some(undone) = duty.engine.undo_overdue(now.boottime, now.wall.unix_s())? {
-            let entry = Entry::new(Level::Warning, "not-confirmed");
-            let id = undone.undone.first().copied().unwrap_or_default();
-            duty.audit.tell(now.wall, &entry.number("transaction", id));
-        }
-        self.overdue_at = None;
         Ok(())
     }
 

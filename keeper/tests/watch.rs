@@ -278,6 +278,24 @@ fn what_root_does_is_no_drift() {
 }
 
 #[test]
+fn an_apply_of_all_or_nothing_that_was_cut_off_is_undone_within_a_second() {
+    let mut kept = Kept::new(true);
+    kept.turn(1000);
+    kept.apply_with(
+        "'mem.swap' = { swappiness = 20 }",
+        &ApplyOptions { atomic: true, ..ApplyOptions::PLAIN },
+    );
+    let journal = kept.dir.path().join("state/journal");
+    let text = fs::read_to_string(&journal).unwrap();
+    let end = text.trim_end().rfind('\n').unwrap() + 1;
+    fs::write(&journal, &text[..end]).unwrap();
+    kept.turn(1000);
+    kept.turn(1000);
+    assert_eq!(kept.get(SWAPPINESS), "10\n");
+    assert!(kept.audit().contains("cut-off"), "{}", kept.audit());
+}
+
+#[test]
 fn an_apply_that_nobody_confirms_is_undone_when_its_guard_is_gone() {
     let mut kept = Kept::new(true);
     let confirm_by = Some(kept.now.boottime + Nanos::from_secs(30));

@@ -210,12 +210,12 @@ impl Engine {
             false => outcome(verdicts.iter()),
         };
         self.look_at_side_effects(&items, &mut verdicts);
-        // An end that is lost with the power leaves the profile standing, so that one that came to nothing is not lost; and
-        // what outlives the boot must be known to have ended.
+        // An end that is lost with the power leaves the profile standing, so that one that came to nothing is not lost; what
+        // outlives the boot must be known to have ended; and one of all or nothing stands by its end alone.
         let came_to_nothing = matches!(result, Outcome::RolledBack | Outcome::Failed);
         let outlives = changes.iter().any(|change| change.when == When::Boot);
-        let ended =
-            record_at_any_price(&mut journal, &end(&begin, result, &verdicts), came_to_nothing || outlives);
+        let durably = came_to_nothing || outlives || atomic;
+        let ended = record_at_any_price(&mut journal, &end(&begin, result, &verdicts), durably);
         let rows = changes.iter().zip(&items).zip(&verdicts).map(|((change, item), verdict)| {
             change.row(&item.entry.from, verdict.status, &verdict.reason, verdict.now.clone())
         });

@@ -1,4 +1,4 @@
-//! An apply that undoes itself unless it is confirmed.
+//! Applies that undo themselves: one that was not confirmed in time, and one of all or nothing that was cut off.
 //!
 //! The deadline is part of the apply's `begin`, on disk before the first write, and it is time of this boot that nobody can
 //! set: whoever looks (the guard that `quell tune apply` leaves behind, the keeper, the next `quell tune`) comes to the
@@ -13,6 +13,26 @@ use crate::journal::Journal;
 use crate::record::{Asked, Confirm, Record};
 use crate::rollback::RolledBack;
 use crate::transaction::record_at_any_price;
+
+/// An apply that is to be undone, by whoever looks next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Due {
+    /// Its transaction.
+    pub id: u64,
+    /// The profile.
+    pub profile: String,
+    /// What happened to it.
+    pub why: DueWhy,
+}
+
+/// Why an apply is to be undone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DueWhy {
+    /// It was not confirmed in time.
+    NotConfirmed,
+    /// It was to be all or nothing and has not ended. While somebody has the lock it may be under way.
+    CutOff,
+}
 
 /// An apply that waits to be confirmed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,30 +89,41 @@ impl Engine {
         Ok(trial.id)
     }
 
-    /// Undoes the apply whose time to be confirmed is over; `None` when there is none. `now` is CLOCK_BOOTTIME, `at` the
-    /// wall clock for the history.
+    /// The apply that [`Engine::undo_due`] would undo, if there is one. Takes no lock. `now` is CLOCK_BOOTTIME.
+    ///
+    /// # Errors
+    /// As [`Engine::on_trial`].
+    pub fn due(&self, now: Nanos) -> Result<Option<Due>, Error> {
+        let book = self.book()?;
+        match self.damage(&book) {
+            Some(damaged) => Err(damaged),
+            None => Ok(due(&book, now)),
+        }
+    }
+
+    /// Undoes the apply whose time to be confirmed is over, or that was to be all or nothing and was cut off; `None` when
+    /// there is none. `now` is CLOCK_BOOTTIME, `at` the wall clock for the history.
     ///
     /// # Errors
     /// As [`Engine::rollback`]. [`Error::Busy`] means: look again soon.
-    pub fn undo_overdue(&self, now: Nanos, at: u64) -> Result<Option<RolledBack>, Error> {
-        let is_overdue = |trial: &Trial| trial.is_overdue(now);
-        if self.on_trial()?.filter(is_overdue).is_none() {
+    pub fn undo_due(&self, now: Nanos, at: u64) -> Result<Option<RolledBack>, Error> {
+        if self.due(now)?.is_none() {
             return Ok(None);
         }
         let locked = self.locked()?;
         if let Some(damaged) = self.damage(&locked.book) {
             return Err(damaged);
         }
-        // It may have been confirmed, or undone, before the lock was ours.
-        let Some(trial) = trial(&locked.book).filter(is_overdue) else { return Ok(None) };
-        Ok(Some(self.undo_from(&locked, trial.id, at)))
+        // It may have been confirmed, or undone, or have ended, before the lock was ours.
+        let Some(due) = due(&locked.book, now) else { return Ok(None) };
+        Ok(Some(self.undo_from(&locked, due.id, at)))
     }
 
     /// Tries again to put back what the undoing of the apply `id` had to leave; `None` when nothing is left of it, or when
     /// somebody asked for something since, which is to stand then.
     ///
     /// # Errors
-    /// As [`Engine::undo_overdue`].
+    /// As [`Engine::undo_due`].
     pub fn undo_rest(&self, id: u64, at: u64) -> Result<Option<RolledBack>, Error> {
         let locked = self.locked()?;
         if let Some(damaged) = self.damage(&locked.book) {
@@ -107,6 +138,14 @@ fn trial(book: &Book) -> Option<Trial> {
     // The clock of another boot says nothing now.
     let deadline = if *boot == book.identity.boot { Nanos((*confirm_by)?) } else { Nanos::ZERO };
     Some(Trial { id: *id, profile: profile.clone(), deadline })
+}
+
+fn due(book: &Book, now: Nanos) -> Option<Due> {
+    if let Some(Trial { id, profile, .. }) = trial(book).filter(|trial| trial.is_overdue(now)) {
+        return Some(Due { id, profile, why: DueWhy::NotConfirmed });
+    }
+    let begin = book.ledger.cut_off()?;
+    Some(Due { id: begin.id, profile: begin.profile.clone(), why: DueWhy::CutOff })
 }
 
 fn confirmable(trial: Option<Trial>, id: Option<u64>, now: Nanos) -> Result<Trial, Error> {

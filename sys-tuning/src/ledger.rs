@@ -253,6 +253,13 @@ impl Ledger {
         self.asked.iter().filter(|asked| asked.confirm_by.is_some()).rfind(is_here)
     }
 
+    /// The apply of this boot that was to be all or nothing and has not ended. It is under way, or was cut off and is to be
+    /// undone.
+    pub fn cut_off(&self) -> Option<&Begin> {
+        let last = self.transactions.last().filter(|last| last.is_cut_off())?;
+        Some(&*last.begin).filter(|begin| begin.boot == self.boot)
+    }
+
     /// What the last apply that is not undone, and the repairs that belong to it, found as wanted.
     pub fn holds(&self) -> BTreeMap<&Target, &str> {
         let Some(last) = self.live().pop() else { return BTreeMap::new() };
@@ -576,7 +583,12 @@ impl Transaction {
             matches!(end.outcome, Outcome::RolledBack | Outcome::Failed)
                 && self.begin.changes.iter().enumerate().all(is_original)
         });
-        self.begin.what == What::Apply && !came_to_nothing && !self.is_taken_back()
+        self.begin.what == What::Apply && !came_to_nothing && !self.is_taken_back() && !self.is_cut_off()
+    }
+
+    /// Whether it was to be all or nothing and nobody knows how far it came: what it wanted is not to be had by halves.
+    fn is_cut_off(&self) -> bool {
+        self.begin.atomic && self.end.is_none()
     }
 
     /// Whether it was to be all or nothing and was taken back, as far as that was possible.

@@ -69,7 +69,7 @@ mod writer;
 
 pub use apply::{Applied, ApplyOptions, Applying, Over};
 pub use cell::Step;
-pub use confirm::Trial;
+pub use confirm::{Due, DueWhy, Trial};
 pub use doctor::{Finding, Severity, is_serious};
 pub use draft::{Contradiction, Danger, Skipped};
 pub use drift::{Drift, Drifted};

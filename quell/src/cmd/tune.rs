@@ -32,18 +32,19 @@ use crate::output;
 /// Runs a verb.
 pub fn run(options: &Tune) -> Result<Exit, Failure> {
     host::allow_descriptors(); // before anything is read
+    let engine = &engine(options)?; // one for all of it: it reads the journal once
     if !matches!(options.verb, TuneVerb::Explain { .. } | TuneVerb::Confirm { guard: true, .. }) {
-        let undone = confirm::undo_overdue(options);
+        let undone = confirm::undo_due(engine);
         // Somebody asks for the very step back that was just made: a second one would take away what was kept.
         if let (Some(undone), TuneVerb::Rollback { to: None, script: false, .. }) = (undone, &options.verb) {
-            return tell_rolled_back(options, &engine(options)?, &undone, RollbackTo::Last);
+            return tell_rolled_back(options, engine, &undone, RollbackTo::Last);
         }
     }
     match &options.verb {
         TuneVerb::Plan { profile, contradictions: true, at, .. } => {
-            contradictions(options, &profile.profile, *at)
+            contradictions(engine, options, &profile.profile, *at)
         }
-        TuneVerb::Plan { profile, script, at, .. } => plan(options, &profile.profile, *script, *at),
+        TuneVerb::Plan { profile, script, at, .. } => plan(engine, options, &profile.profile, *script, *at),
         TuneVerb::Apply { profile, atomic, accept_dangers, in_session, confirm_within } => {
             let confirm_by = confirm_within.map(confirm::deadline).transpose()?;
             let apply = ApplyOptions {
@@ -53,21 +54,21 @@ pub fn run(options: &Tune) -> Result<Exit, Failure> {
                 at: now(),
                 ..ApplyOptions::PLAIN
             };
-            apply_profile(options, &profile.profile, &apply, *in_session)
+            apply_profile(engine, options, &profile.profile, &apply, *in_session)
         }
-        TuneVerb::Confirm { guard: true, .. } => confirm::guard(options),
-        TuneVerb::Confirm { id, .. } => confirm::confirm(options, *id),
-        TuneVerb::Verify { profile, observe } => verify(options, &profile.profile, *observe),
-        TuneVerb::Prove(asked) => prove::run(options, asked),
+        TuneVerb::Confirm { guard: true, .. } => confirm::guard(engine, options),
+        TuneVerb::Confirm { id, .. } => confirm::confirm(engine, options, *id),
+        TuneVerb::Verify { profile, observe } => verify(engine, options, &profile.profile, *observe),
+        TuneVerb::Prove(asked) => prove::run(engine, options, asked),
         TuneVerb::Rollback { to, force, script } => {
             let rollback = RollbackOptions { to: rollback_to(to.as_deref())?, force: *force, at: now() };
-            roll_back(options, &rollback, *script)
+            roll_back(engine, options, &rollback, *script)
         }
-        TuneVerb::Drift => drift(options),
-        TuneVerb::Sessions { profile, at } => sessions::run(options, profile.as_deref(), *at),
-        TuneVerb::History => history(options),
+        TuneVerb::Drift => drift(engine, options),
+        TuneVerb::Sessions { profile, at } => sessions::run(engine, options, profile.as_deref(), *at),
+        TuneVerb::History => history(engine, options),
         TuneVerb::Explain { knob, markdown } => explain::run(options, knob.as_deref(), *markdown),
-        TuneVerb::Boot { verb } => boot::run(options, verb.as_ref()),
+        TuneVerb::Boot { verb } => boot::run(engine, options, verb.as_ref()),
     }
 }
 
@@ -86,12 +87,12 @@ fn second(at: WallTime) -> i64 {
 }
 
 /// The engine for a plan that somebody sees, which is held against the trading windows of the policy, too.
-fn examiner(options: &Tune) -> Result<Engine, Failure> {
+fn examiner(engine: &Engine, options: &Tune) -> Engine {
     let trading = Trading::read(&options.policy_file).unwrap_or_else(|mistakes| {
         output::tell(&format!("quell: {mistakes}; the plan is not held against its trading windows"));
         Trading::NEVER
     });
-    Ok(engine(options)?.with_trading(trading))
+    engine.clone().with_trading(trading)
 }
 
 fn engine(options: &Tune) -> Result<Engine, Failure> {
@@ -123,8 +124,13 @@ fn rollback_to(to: Option<&str>) -> Result<RollbackTo, Failure> {
 }
 
 /// What works against what, and nothing else of the plan.
-fn contradictions(options: &Tune, profile: &str, at: Option<WallTime>) -> Result<Exit, Failure> {
-    let plan = examiner(options)?.examine(&profile_at(profile, at)?)?;
+fn contradictions(
+    engine: &Engine,
+    options: &Tune,
+    profile: &str,
+    at: Option<WallTime>,
+) -> Result<Exit, Failure> {
+    let plan = examiner(engine, options).examine(&profile_at(profile, at)?)?;
     let lines: Vec<String> =
         plan.contradictions.iter().map(|found| format!("{}: {}", found.rule, found.reason)).collect();
     if lines.is_empty() {
@@ -135,8 +141,14 @@ fn contradictions(options: &Tune, profile: &str, at: Option<WallTime>) -> Result
     Ok(Exit::No)
 }
 
-fn plan(options: &Tune, profile: &str, script: bool, at: Option<WallTime>) -> Result<Exit, Failure> {
-    let engine = examiner(options)?;
+fn plan(
+    engine: &Engine,
+    options: &Tune,
+    profile: &str,
+    script: bool,
+    at: Option<WallTime>,
+) -> Result<Exit, Failure> {
+    let engine = examiner(engine, options);
     let mut plan = engine.examine(&profile_at(profile, at)?)?;
     engine.name_rivals(&mut plan);
     if script {
@@ -156,12 +168,12 @@ fn plan(options: &Tune, profile: &str, script: bool, at: Option<WallTime>) -> Re
 }
 
 fn apply_profile(
+    engine: &Engine,
     options: &Tune,
     profile: &str,
     apply: &ApplyOptions,
     in_session: bool,
 ) -> Result<Exit, Failure> {
-    let engine = engine(options)?;
     let plan = engine.examine(&profile_at(profile, None)?)?;
     if !in_session {
         refuse_in_session(options, &plan, apply.at)?;
@@ -202,8 +214,8 @@ fn refuse_in_session(options: &Tune, plan: &Plan, at: u64) -> Result<(), Failure
     if reasons.is_empty() { Ok(()) } else { Err(Error::Refused(reasons).into()) }
 }
 
-fn verify(options: &Tune, profile: &str, observe: Option<Nanos>) -> Result<Exit, Failure> {
-    let (engine, profile) = (engine(options)?, profile_at(profile, None)?);
+fn verify(engine: &Engine, options: &Tune, profile: &str, observe: Option<Nanos>) -> Result<Exit, Failure> {
+    let profile = profile_at(profile, None)?;
     let mut verified = match observe {
         Some(window) => engine.observe(&profile, window)?,
         None => engine.verify(&profile)?,
@@ -220,13 +232,17 @@ fn verify(options: &Tune, profile: &str, observe: Option<Nanos>) -> Result<Exit,
     })
 }
 
-fn roll_back(options: &Tune, rollback: &RollbackOptions, script: bool) -> Result<Exit, Failure> {
-    let engine = engine(options)?;
+fn roll_back(
+    engine: &Engine,
+    options: &Tune,
+    rollback: &RollbackOptions,
+    script: bool,
+) -> Result<Exit, Failure> {
     if script {
         output::print(&script::shell(&engine.rollback_steps(rollback)?))?;
         return Ok(Exit::Yes);
     }
-    tell_rolled_back(options, &engine, &engine.rollback(rollback)?, rollback.to)
+    tell_rolled_back(options, engine, &engine.rollback(rollback)?, rollback.to)
 }
 
 fn tell_rolled_back(
@@ -258,8 +274,7 @@ fn tell_rolled_back(
     })
 }
 
-fn drift(options: &Tune) -> Result<Exit, Failure> {
-    let engine = engine(options)?;
+fn drift(engine: &Engine, options: &Tune) -> Result<Exit, Failure> {
     let mut drift = engine.drift()?;
     engine.name_writers(&mut drift);
     let document = drift_document(&drift);
@@ -282,8 +297,8 @@ fn drift(options: &Tune) -> Result<Exit, Failure> {
     Ok(if drift.drifted.is_empty() && drift.interrupted.is_none() { Exit::Yes } else { Exit::No })
 }
 
-fn history(options: &Tune) -> Result<Exit, Failure> {
-    let history = engine(options)?.history()?;
+fn history(engine: &Engine, options: &Tune) -> Result<Exit, Failure> {
+    let history = engine.history()?;
     let document = history_document(&history);
     show(options, || document.to_json(), || text::history(&document, &output::style()))?;
     match history.damage {

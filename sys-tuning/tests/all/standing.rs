@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use host::Root;
 use sys_tuning::{
-    Applied, ApplyOptions, Asker, Engine, Error, Over, Profile, RollbackOptions, RollbackTo, RolledBack,
-    Standing, Status, What,
+    Applied, ApplyOptions, Asker, Due, DueWhy, Engine, Error, Over, Profile, RollbackOptions, RollbackTo,
+    RolledBack, Standing, Status, What,
 };
 use units::Nanos;
 
@@ -241,11 +241,11 @@ fn what_is_not_confirmed_is_undone_by_whoever_looks() {
     host.apply("ten");
     on_trial(&host, "twenty");
     host.check("twenty by Root as 2 on trial", "20");
-    assert!(host.engine().undo_overdue(SOON, 0).unwrap().is_none());
+    assert!(host.engine().undo_due(SOON, 0).unwrap().is_none());
     host.check("twenty by Root as 2 on trial", "20");
-    assert_eq!(host.engine().undo_overdue(LATE, 0).unwrap().unwrap().undone, [2]);
+    assert_eq!(host.engine().undo_due(LATE, 0).unwrap().unwrap().undone, [2]);
     host.check("ten by Root as 1", "10");
-    assert!(host.engine().undo_overdue(LATE, 0).unwrap().is_none());
+    assert!(host.engine().undo_due(LATE, 0).unwrap().is_none());
 }
 
 /// What could not be put back is tried again as often as somebody likes, unless something else was asked for since.
@@ -257,7 +257,7 @@ fn what_could_not_be_undone_is_undone_later() {
         let (file, aside) = (host.machine.file(SWAPPINESS), host.machine.file("/aside"));
         std::fs::rename(&file, &aside).unwrap();
         std::fs::create_dir(&file).unwrap();
-        let undone = host.engine().undo_overdue(LATE, 0).unwrap().unwrap();
+        let undone = host.engine().undo_due(LATE, 0).unwrap().unwrap();
         assert!(undone.changes[0].status.is_trouble(), "{:?}", undone.changes);
         let again = host.engine().undo_rest(1, 0).unwrap().unwrap();
         assert!(again.changes[0].status.is_trouble(), "{:?}", again.changes);
@@ -284,7 +284,7 @@ fn what_is_confirmed_stays() {
     let late = host.engine().confirm(None, LATE).unwrap_err().to_string();
     assert_eq!(late, "refused, nothing was written: the time to confirm transaction 1 is over");
     assert_eq!(host.engine().confirm(Some(1), SOON).unwrap(), 1);
-    assert!(host.engine().undo_overdue(LATE, 0).unwrap().is_none());
+    assert!(host.engine().undo_due(LATE, 0).unwrap().is_none());
     host.check("ten by Root as 1", "10");
     assert!(host.engine().confirm(None, SOON).is_err(), "once is enough");
     host.back(RollbackTo::Last);
@@ -301,7 +301,7 @@ fn one_undecided_apply_at_a_time() {
     assert!(host.hold().unwrap().id.is_none(), "whoever holds the host waits, too");
     host.back(RollbackTo::Last);
     host.check("never asked", "60"); // it was never kept, so taking it back is no word to let the host go
-    assert!(host.engine().undo_overdue(LATE, 0).unwrap().is_none());
+    assert!(host.engine().undo_due(LATE, 0).unwrap().is_none());
 }
 
 /// Whoever goes back to the baseline wants nothing of quell, whatever was confirmed: the policy's profile is not for him.
@@ -311,11 +311,11 @@ fn going_back_to_the_baseline_lets_the_host_go_also_from_a_first_trial() {
     on_trial(&host, "ten");
     host.back(RollbackTo::Baseline);
     host.check("released", "60");
-    assert!(host.engine().undo_overdue(LATE, 0).unwrap().is_none());
+    assert!(host.engine().undo_due(LATE, 0).unwrap().is_none());
     host.boot(1);
     host.check("released", "60");
     on_trial(&host, "ten");
-    host.engine().undo_overdue(LATE, 0).unwrap().unwrap();
+    host.engine().undo_due(LATE, 0).unwrap().unwrap();
     host.check("released", "60"); // a trial after it asks for nothing for good
 }
 
@@ -340,7 +340,58 @@ fn an_apply_on_trial_is_undone_though_its_end_is_torn_off() {
     let end = text.trim_end().rfind('\n').unwrap() + 1;
     crate::tree::write(&path, &text[..end + 20]);
     assert_eq!(host.engine().on_trial().unwrap().map(|trial| trial.id), Some(1));
-    host.engine().undo_overdue(LATE, 0).unwrap().unwrap();
+    host.engine().undo_due(LATE, 0).unwrap().unwrap();
+    host.check("never asked", "60");
+}
+
+/// Its end is missing, as when it was killed behind its last write.
+fn cut_off(host: &Host) {
+    let path = host.machine.state().join("journal");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let end = text.trim_end().rfind('\n').unwrap() + 1;
+    crate::tree::write(&path, &text[..end]);
+}
+
+#[test]
+fn an_apply_of_all_or_nothing_that_was_cut_off_is_undone_by_whoever_looks() {
+    let atomic = ApplyOptions { atomic: true, ..ApplyOptions::PLAIN };
+    let host = Host::new();
+    host.apply("ten");
+    host.apply_with("twenty", &atomic).unwrap();
+    host.check("twenty by Root as 2", "20");
+    assert_eq!(host.engine().due(LATE).unwrap(), None, "it has ended");
+    cut_off(&host);
+    host.check("ten by Root as 1", "20"); // by halves it is nobody's wish
+    let due = Due { id: 2, profile: "twenty".to_owned(), why: DueWhy::CutOff };
+    assert_eq!(host.engine().due(Nanos::ZERO).unwrap(), Some(due));
+    let undone = host.engine().undo_due(Nanos::ZERO, 0).unwrap().unwrap();
+    assert_eq!(undone.undone, [2]);
+    host.check("ten by Root as 1", "10");
+    assert!(host.engine().undo_due(LATE, 0).unwrap().is_none());
+    // Its values went with the boot, and so did what is due.
+    host.apply_with("twenty", &atomic).unwrap();
+    cut_off(&host);
+    host.boot(1);
+    assert_eq!(host.engine().due(LATE).unwrap(), None);
+    host.check("ten by Root as 1", "60");
+    // One that may be done by halves stands, for whoever goes on with it.
+    host.apply("twenty");
+    cut_off(&host);
+    assert_eq!(host.engine().due(LATE).unwrap(), None);
+    host.check("twenty by Root as 5", "20");
+}
+
+#[test]
+fn an_apply_of_all_or_nothing_that_is_under_way_is_left_to_who_is_at_it() {
+    let host = Host::new();
+    host.apply_with("ten", &ApplyOptions { atomic: true, ..ApplyOptions::PLAIN }).unwrap();
+    cut_off(&host);
+    let file = std::fs::File::open(host.machine.state().join("lock")).unwrap();
+    let lock = nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockExclusiveNonblock).unwrap();
+    assert!(matches!(host.engine().undo_due(LATE, 0), Err(Error::Busy { .. })));
+    host.check("never asked", "10");
+    drop(lock);
+    host.engine().undo_due(LATE, 0).unwrap().unwrap();
     host.check("never asked", "60");
 }
 
@@ -352,7 +403,7 @@ fn a_journal_that_cannot_be_trusted_says_nothing_about_what_stands() {
     let text = std::fs::read_to_string(&path).unwrap().replace("swappiness", "swappinezz");
     crate::tree::write(&path, &text);
     assert!(matches!(host.engine().standing(), Err(Error::Integrity { .. })));
-    assert!(matches!(host.engine().undo_overdue(LATE, 0), Err(Error::Integrity { .. })));
+    assert!(matches!(host.engine().undo_due(LATE, 0), Err(Error::Integrity { .. })));
     // Nor is it believed in the boots after it: the wish that cannot be read would be passed over for an older one.
     host.boot(1);
     assert!(matches!(host.engine().standing(), Err(Error::Integrity { .. })));

@@ -4,21 +4,20 @@ use report::{BootArgument, BootDocument, BootLine, Exit, text};
 use sys_tuning::boot::{Confirm, Judged, Settled, Standing, State, Stored, Verdict};
 use sys_tuning::{Engine, Error};
 
-use super::{engine, given, show};
+use super::{given, show};
 use crate::cli::{BootVerb, Tune};
 use crate::failure::Failure;
 use crate::output;
 
 /// Runs a verb of `quell tune boot`.
-pub fn run(options: &Tune, verb: Option<&BootVerb>) -> Result<Exit, Failure> {
-    let engine = engine(options)?;
+pub fn run(engine: &Engine, options: &Tune, verb: Option<&BootVerb>) -> Result<Exit, Failure> {
     match verb {
         None => {}
-        Some(BootVerb::Init) => init(&engine)?,
-        Some(BootVerb::Forget) => forget(&engine)?,
-        Some(BootVerb::Confirm) => return confirm(options, &engine),
+        Some(BootVerb::Init) => init(engine)?,
+        Some(BootVerb::Forget) => forget(engine)?,
+        Some(BootVerb::Confirm) => return confirm(options, engine),
     }
-    let (document, exit) = document(&engine)?;
+    let (document, exit) = document(engine)?;
     show(options, || document.to_json(), || text::boot(&document, &output::style()))?;
     Ok(exit)
 }

@@ -12,13 +12,13 @@ use host::threads::{boottime_now, monotonic_now, sleep_until};
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{chdir, setsid};
 use report::{ConfirmDocument, Exit};
-use sys_tuning::{Engine, Error, RolledBack, Trial};
+use sys_tuning::{Due, DueWhy, Engine, Error, RolledBack, Trial};
 use units::Nanos;
 use units::limits::{
     CONFIRM_WITHIN_MAX, CONFIRM_WITHIN_MIN, OVERDUE_ATTEMPTS, OVERDUE_REST_ATTEMPTS, OVERDUE_REST_PAUSE_MAX,
 };
 
-use super::{engine, now};
+use super::now;
 use crate::cli::Tune;
 use crate::failure::Failure;
 use crate::output;
@@ -58,8 +58,7 @@ impl Guard {
 const READY: &[u8] = b"ready\n";
 
 /// What the guard does.
-pub fn guard(options: &Tune) -> Result<Exit, Failure> {
-    let engine = engine(options)?;
+pub fn guard(engine: &Engine, options: &Tune) -> Result<Exit, Failure> {
     stand_alone();
     let failed = |cause: io::Error| Failure::new(Exit::Failure, cause.to_string());
     io::stdout().write_all(READY).and_then(|()| io::stdout().flush()).map_err(failed)?;
@@ -67,9 +66,9 @@ pub fn guard(options: &Tune) -> Result<Exit, Failure> {
     let _ = io::copy(&mut io::stdin(), &mut io::sink());
     let mut attempts = 0;
     while attempts < OVERDUE_ATTEMPTS {
-        let pause = match next(&engine) {
+        let pause = match next(engine) {
             Next::Nothing => return Ok(Exit::Yes),
-            Next::Left(id, left) => return Ok(put_back_rest(options, &engine, id, left)),
+            Next::Left(id, left) => return Ok(put_back_rest(options, engine, id, left)),
             Next::Wait(left) => left.min(LOOK),
             Next::TryAgain => {
                 attempts += 1;
@@ -159,7 +158,7 @@ fn next(engine: &Engine) -> Next {
     match engine.on_trial() {
         Ok(None) => Next::Nothing,
         Ok(Some(trial)) if !trial.is_overdue(clock) => Next::Wait(trial.deadline - clock),
-        Ok(Some(trial)) => match engine.undo_overdue(clock, now()) {
+        Ok(Some(trial)) => match engine.undo_due(clock, now()) {
             Ok(Some(undone)) if !troubles(&undone).is_empty() => Next::Left(trial.id, troubles(&undone)),
             Ok(_) => Next::Nothing,
             Err(_) => Next::TryAgain,
@@ -168,26 +167,29 @@ fn next(engine: &Engine) -> Next {
     }
 }
 
-/// Undoes what was not confirmed in time, before anything else is done. What stands in the way of that stands in the way of
-/// the command itself, which tells it; looking needs no rights. The answer is what was undone.
-pub fn undo_overdue(options: &Tune) -> Option<RolledBack> {
-    let engine = engine(options).ok()?;
+/// Undoes what was not confirmed in time, or was to be all or nothing and was cut off, before anything else is done. What
+/// stands in the way of that stands in the way of the command itself, which tells it; looking needs no rights. The answer is
+/// what was undone.
+pub fn undo_due(engine: &Engine) -> Option<RolledBack> {
     let clock = boottime_now();
-    let trial = engine.on_trial().ok()??;
-    let undone = engine.undo_overdue(clock, now());
+    let Due { id, profile, why } = engine.due(clock).ok()??;
+    let undone = engine.undo_due(clock, now());
     let became = match &undone {
         Ok(Some(_)) => "is undone now".to_owned(),
         Err(Error::Busy { .. }) | Ok(None) => return None,
         Err(error) => format!("cannot be undone: {error}"),
     };
-    let Trial { id, profile, .. } = trial;
-    output::tell(&format!("quell: transaction {id} ({profile}) was not confirmed in time, and {became}"));
+    let happened = match why {
+        DueWhy::NotConfirmed => "was not confirmed in time",
+        DueWhy::CutOff => "was to be all or nothing and was cut off",
+    };
+    output::tell(&format!("quell: transaction {id} ({profile}) {happened}, and {became}"));
     undone.ok().flatten()
 }
 
 /// `quell tune confirm`.
-pub fn confirm(options: &Tune, id: Option<u64>) -> Result<Exit, Failure> {
-    let kept = engine(options)?.confirm(id, boottime_now())?;
+pub fn confirm(engine: &Engine, options: &Tune, id: Option<u64>) -> Result<Exit, Failure> {
+    let kept = engine.confirm(id, boottime_now())?;
     let document = ConfirmDocument { id: kept.to_string(), ..ConfirmDocument::default() };
     super::show(options, || document.to_json(), || format!("transaction {kept} is kept\n"))?;
     Ok(Exit::Yes)

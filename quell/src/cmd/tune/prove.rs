@@ -81,10 +81,9 @@ enum Half {
 }
 
 /// Runs it.
-pub fn run(options: &Tune, asked: &Prove) -> Result<Exit, Failure> {
+pub fn run(engine: &Engine, options: &Tune, asked: &Prove) -> Result<Exit, Failure> {
     let settings = settings(options, asked)?;
     let profile = super::profile_at(&asked.profile.profile, None)?;
-    let engine = super::engine(options)?;
     let seed = asked.seed.unwrap_or_else(|| u64::from(fastrand::u32(..)));
     let mut found = ProveDocument {
         profile: profile.name.clone(),
@@ -96,7 +95,7 @@ pub fn run(options: &Tune, asked: &Prove) -> Result<Exit, Failure> {
         pairs_max: u64::from(asked.blocks / 2),
         ..ProveDocument::default()
     };
-    let Candidates { knobs, skipped, refused } = candidates::choose(&engine, &profile, asked)?;
+    let Candidates { knobs, skipped, refused } = candidates::choose(engine, &profile, asked)?;
     found.skipped = skipped;
     if knobs.is_empty() || (refused && !asked.knobs.is_empty()) {
         let (exit, result) = if refused { (Exit::Refused, "refused") } else { (Exit::Held, "held") };
@@ -125,7 +124,7 @@ pub fn run(options: &Tune, asked: &Prove) -> Result<Exit, Failure> {
     let _guard = Guard::start(options)?;
     let mut bench = Bench {
         asked,
-        engine: &engine,
+        engine,
         blocks,
         courses: vec![Course::default(); knobs.len()],
         knobs,

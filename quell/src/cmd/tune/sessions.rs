@@ -1,20 +1,25 @@
 //! `quell tune sessions`: when a profile is something else, and whether the host is where it should be.
 
 use report::{Exit, Session, SessionOverride, SessionsDocument, WallTime, text, wall_time_now};
-use sys_tuning::{Profile, Standing, StandingProfile, Turn};
+use sys_tuning::{Engine, Profile, Standing, StandingProfile, Turn};
 
-use super::{engine, show};
+use super::show;
 use crate::cli::Tune;
 use crate::failure::Failure;
 use crate::output;
 
 /// Shows the sessions of the profile `which`, or of the one that the host is held to.
-pub fn run(options: &Tune, which: Option<&str>, at: Option<WallTime>) -> Result<Exit, Failure> {
+pub fn run(
+    engine: &Engine,
+    options: &Tune,
+    which: Option<&str>,
+    at: Option<WallTime>,
+) -> Result<Exit, Failure> {
     let is_now = at.is_none();
     let at = at.unwrap_or_else(wall_time_now);
     let (profile, brought_to) = match which {
         Some(which) => (Some(Profile::load(which)?), None),
-        None => match engine(options)?.standing()? {
+        None => match engine.standing()? {
             // What stood at another time nobody knows, and a boot takes it away.
             Standing::Profile(held) => {
                 let StandingProfile { profile, sessions, is_this_boot, .. } = *held;
