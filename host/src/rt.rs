@@ -53,8 +53,17 @@ pub fn fair_server_runtime(root: &Root, cpu: CpuId) -> Result<Nanos, Error> {
 /// The attribute that sets it, in nanoseconds.
 #[must_use]
 pub fn fair_server_path(cpu: CpuId) -> String {
-    format!("/sys/kernel/debug/sched/fair_server/cpu{cpu}/runtime")
+    format!("{FAIR_SERVERS}{cpu}/runtime")
 }
+
+/// The CPU whose fair server's attribute this is.
+#[must_use]
+pub fn cpu_of_fair_server(path: &str) -> Option<CpuId> {
+    path.strip_prefix(FAIR_SERVERS)?.strip_suffix("/runtime")?.parse().ok().map(CpuId)
+}
+
+// Format: "/sys/kernel/debug/sched/fair_server/cpu3/runtime" (kernel/sched/debug.c)
+const FAIR_SERVERS: &str = "/sys/kernel/debug/sched/fair_server/cpu";
 
 #[cfg(test)]
 mod tests {
@@ -65,5 +74,13 @@ mod tests {
         assert_eq!(parse_runtime("950000\n"), Ok(Some(Nanos::from_millis(950))));
         assert_eq!(parse_runtime("-1\n"), Ok(None));
         assert!(parse_runtime("-2\n").is_err() && parse_runtime("\n").is_err());
+    }
+
+    #[test]
+    fn a_fair_server_is_found_by_its_attribute() {
+        assert_eq!(cpu_of_fair_server(&fair_server_path(CpuId(13))), Some(CpuId(13)));
+        for other in ["/sys/kernel/debug/sched/fair_server/cpu3/period", "/proc/sys/vm/swappiness"] {
+            assert_eq!(cpu_of_fair_server(other), None);
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Two values that exclude each other, undo each other, or are pointless together.
 
+use units::CpuSet;
+
 use super::{Rule, View};
 use crate::profile::Value;
 use crate::surroundings::{
@@ -162,12 +164,17 @@ fn throttled_spinner(view: &View<'_>) -> Vec<String> {
     )]
 }
 
+/// The CPUs whose fair server is to be taken away. A host has hundreds of CPUs and as many wishes: one pass over these.
+fn without_fair_server(view: &View<'_>) -> CpuSet {
+    let taken = view.wishes.iter().filter(|(_, to)| *to == "0");
+    taken.filter_map(|(path, _)| host::rt::cpu_of_fair_server(path)).collect()
+}
+
 fn fair_server_without_throttling(view: &View<'_>) -> Vec<String> {
     let unlimited = view.wish(RT_RUNTIME) == Some("-1");
-    let taken = |cpu: &units::CpuId| view.wish(&host::rt::fair_server_path(*cpu)) == Some("0");
     let isolated = view.roles.isolated.iter();
-    let served: units::CpuSet =
-        isolated.filter(|cpu| view.facts.is_fair_served(*cpu) && !taken(cpu)).collect();
+    let served = isolated.filter(|cpu| view.facts.is_fair_served(*cpu)).collect::<CpuSet>();
+    let served = served.difference(&without_fair_server(view));
     told(unlimited && !served.is_empty(), || {
         format!(
             "iso.rtthrottle is -1, and the fair server still stops a spinning real-time thread on CPU {served}: see \
@@ -177,12 +184,7 @@ fn fair_server_without_throttling(view: &View<'_>) -> Vec<String> {
 }
 
 fn no_fair_server_with_throttling(view: &View<'_>) -> Vec<String> {
-    let taken: units::CpuSet = view
-        .roles
-        .online
-        .iter()
-        .filter(|cpu| view.wish(&host::rt::fair_server_path(*cpu)) == Some("0"))
-        .collect();
+    let taken = without_fair_server(view).intersection(&view.roles.online);
     let runtime = rt_runtime(view).filter(|runtime| *runtime >= 0);
     told(runtime.is_some() && !taken.is_empty(), || {
         format!(
