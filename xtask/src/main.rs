@@ -1,4 +1,4 @@
-//! The project's own tasks, one word each: `tidy`, `check`, `test`, `ci`, `install`, `vm`.
+//! The project's own tasks, one word each: `tidy`, `check`, `test`, `full`, `ci`, `install`, `vm`.
 //!
 //! `ci` is `check` then `test`, and `.ci/run` is the same two on a clean clone, so that what CI says can be
 //! had at home with one command. Nothing of the product is linked in here: the tasks must run while the
@@ -28,6 +28,8 @@ usage: cargo xtask TASK
   tidy    the rules no compiler checks: levels, leftovers, dead rows, proofs (file:line: what, use what)
   check   all that CI asks besides the tests: fmt, tidy, clippy, docs, deny
   test    the tests of every crate and the benches in short mode; installs what they need where it may
+  full [NAME]
+          the campaigns that test runs shortened (lies, plans, kills, power cuts), in full, with the figures
   ci      check, then test: what .ci/run does
   install --root DIR [--release-dir DIR]
           programs, units, profiles and configuration as they lie on a host, below DIR
@@ -48,6 +50,8 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(),
         ["check"] => ci::check(),
         ["test"] => test::run(),
+        ["full"] => test::full(None),
+        ["full", name] if !name.starts_with('-') => test::full(Some(name)),
         ["ci"] => ci::run(),
         ["install", ref rest @ ..] => install::run(rest),
         ["vm", ref words @ ..] => match vm::Task::parse(words) {

@@ -47,6 +47,18 @@ pub fn run() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The tests that are campaigns: CI runs each of them shortened.
+const CAMPAIGNS: &str = "plan_result:: lies:: crash:: boot:: power_cut:: kernel::";
+
+/// The campaigns in full, or those of them whose names have `name`, with their figures; nothing is left out.
+pub fn full(name: Option<&str>) -> anyhow::Result<()> {
+    debian::provide(true)?;
+    let names = name.unwrap_or(CAMPAIGNS);
+    let line = format!("cargo test --package sys-tuning --test all -- --test-threads=1 --nocapture {names}");
+    let step = Step::new("campaigns", &line).env("QUELL_FULL", "1").env("QUELL_REQUIRE", "1");
+    step.run().map(drop)
+}
+
 /// A run of everything, as far as it came.
 struct Run<'s> {
     skips: &'s Skips,
