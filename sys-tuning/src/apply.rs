@@ -1,5 +1,7 @@
 //! Applying a plan.
 
+use std::collections::BTreeSet;
+
 use units::Nanos;
 
 use crate::Error;
@@ -150,7 +152,10 @@ impl Engine {
         };
         for change in &plan.changes {
             match change.planned.cell.read(&self.root) {
-                Ok(reading) if change.planned.cell.satisfies(reading.text(), &change.to) => {
+                Ok(reading)
+                    if change.planned.set_anew_by().is_none()
+                        && change.planned.cell.satisfies(reading.text(), &change.to) =>
+                {
                     let now = Some(reading.text().to_owned());
                     prepared.settled.push(change.row(&change.to, Status::Ok, "it was so already", now));
                 }
@@ -236,14 +241,21 @@ impl Engine {
             let touched = !verdict.is_foreign && !ended && verdict.status != Status::Blocked;
             moved && touched && (taken_back || verdict.status == Status::Failed)
         };
-        // Last first, side effects at the very end.
+        // Last first, and behind them what the kernel sets anew because of it.
         let mut back: Vec<usize> = (0..wanted.len()).filter(|i| is_left(wanted[*i], &verdicts[*i])).collect();
         back.reverse();
-        let side_effects = items.iter().filter(|item| taken_back && item.entry.to.is_none());
+        back.sort_by_key(|i| wanted[*i].entry.set_anew_by.is_some());
+        let written: BTreeSet<&str> = back.iter().map(|i| wanted[*i].knob).collect();
+        let is_set_anew =
+            |item: &Item| item.entry.set_anew_by.as_deref().is_some_and(|by| written.contains(by));
+        let side_effects = items.iter().filter(|item| item.entry.to.is_none());
+        let side_effects = side_effects.filter(|item| taken_back || is_set_anew(item));
+        let others = (0..wanted.len()).filter(|i| !back.contains(i) && is_set_anew(wanted[*i]));
         let reversed: Vec<Item> = back
             .iter()
             .map(|i| wanted[*i].taken_back(&verdicts[*i]))
             .chain(side_effects.map(|item| item.reversed(None)))
+            .chain(others.map(|i| wanted[i].again()))
             .collect();
         let undone = self.write(locked, &reversed.iter().collect::<Vec<_>>(), false);
         let is_any = !back.is_empty();
@@ -379,6 +391,7 @@ fn undecided(trial: &Asked) -> Error {
 /// there.
 fn expected(planned: &Planned, reading: &Reading) -> Expected {
     match reading {
+        _ if planned.set_anew_by().is_some() => Expected::Anything,
         Reading::Absent if planned.cell.lives_in.is_some() => Expected::Anything,
         _ => Expected::Value(reading.text().to_owned()),
     }
@@ -391,6 +404,7 @@ fn item(planned: &Planned, reading: &Reading, to: Option<String>, expected: Expe
         from: reading.text().to_owned(),
         raw: reading.raw().to_vec(),
         to,
+        set_anew_by: planned.set_anew_by().map(str::to_owned),
     };
     Item { knob: planned.knob, cell: planned.cell.clone(), entry, expected, raw: None }
 }

@@ -1,5 +1,7 @@
 //! What a knob makes of a profile on one machine, before the cells are looked at.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use units::CpuSet;
 
 use crate::boot::Asked;
@@ -27,7 +29,7 @@ pub(crate) struct Wish {
     pub cell: Cell,
     /// `None`: only remembered and restored, because the kernel changes it when a neighbour is written.
     pub to: Option<String>,
-    /// Whose writing changes it, where it is only remembered: its own knob's, or that of another.
+    /// Whose writing changes it: its own knob's, or that of another, by the kernel's doing.
     pub cause: &'static str,
     pub reason: String,
 }
@@ -111,9 +113,34 @@ impl Draft {
 
     /// Has the cells remembered that the kernel will change by itself.
     pub fn remember_side_effects(&mut self, scope: &Scope<'_>, knob: &'static Knob) {
-        for attribute in knob.side_effects {
-            self.add(scope, knob, attribute.name, "", None);
+        for effect in knob.side_effects {
+            let before = self.wishes.len();
+            self.add(scope, effect.of, effect.attribute, "", None);
+            self.caused_by(before, knob.id);
         }
+    }
+
+    fn caused_by(&mut self, before: usize, cause: &'static str) {
+        if let Some(wish) = self.wishes.get_mut(before) {
+            wish.cause = cause;
+        }
+    }
+
+    /// What is wished is not remembered beside it: it is written, behind what changes it.
+    pub fn settle_side_effects(&mut self) {
+        let name = |wish: &Wish| (wish.knob.id, wish.attribute.clone(), wish.identity.clone());
+        let remembered = self.wishes.iter().filter(|wish| wish.to.is_none());
+        let causes: BTreeMap<_, _> = remembered.map(|wish| (name(wish), wish.cause)).collect();
+        if causes.is_empty() {
+            return;
+        }
+        for wish in self.wishes.iter_mut().filter(|wish| wish.to.is_some()) {
+            if let Some(cause) = causes.get(&name(wish)) {
+                wish.cause = cause;
+            }
+        }
+        let wished: BTreeSet<_> = self.wishes.iter().filter(|wish| wish.to.is_some()).map(name).collect();
+        self.wishes.retain(|wish| wish.to.is_some() || !wished.contains(&name(wish)));
     }
 
     /// Has one cell of several remembered that the kernel will change by itself.
@@ -132,9 +159,7 @@ impl Draft {
     ) {
         let before = self.wishes.len();
         self.add(scope, of, attribute, identity, None);
-        if let Some(wish) = self.wishes.get_mut(before) {
-            wish.cause = wanted.knob.id;
-        }
+        self.caused_by(before, wanted.knob.id);
     }
 
     fn add(

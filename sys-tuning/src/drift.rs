@@ -143,7 +143,7 @@ const CHANGED: &str = "changed since it was applied; nobody was watching";
 /// Every cell that has a value to be compared with; `None` where it is not known which.
 pub(crate) fn watched(book: &Book) -> Vec<(Target, Option<String>)> {
     // What a roll-back left to its new owner is not ours to watch.
-    let lines = book.ledger.live_lines().filter(|(_, line)| !line.is_side_effect);
+    let lines = book.ledger.live_lines().filter(|(_, line)| !line.is_side_effect());
     let left = lines.map(|(target, line)| (target.clone(), line.left().map(str::to_owned)));
     let mut watched: BTreeMap<Target, Option<String>> = left.collect();
     // What the last apply found as it wants it counts, although an earlier one had left something else there.

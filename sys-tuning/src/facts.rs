@@ -26,6 +26,7 @@ use units::{CpuId, CpuSet, Irq, Nanos};
 use crate::boot::BootFacts;
 use crate::headroom::Floor;
 use crate::interfaces::Network;
+use crate::knobs::memory::sizes_of_their_own;
 use crate::registry::{Knob, Topic, pattern};
 
 pub(crate) use caches::CacheFacts;
@@ -49,6 +50,8 @@ pub(crate) struct Facts {
     pub floor: Floor,
     /// What the kernel keeps free for itself now, in KiB.
     pub min_free_kib: Option<u64>,
+    /// Sizes of transparent huge pages with a word of their own that makes some, whatever the common one says.
+    pub huge_sizes: Vec<String>,
     pub hierarchies: Vec<Hierarchy>,
     /// CPUs that cgroup partitions keep out of everybody else's scheduling; `None` on kernels that do not tell.
     pub partitioned: Option<CpuSet>,
@@ -169,6 +172,9 @@ impl Facts {
             facts.nodes = problems.note(Topic::Nodes, nodes(root));
             facts.page_sizes = problems.note(Topic::Nodes, hugepages::sizes(root));
             facts.pools = pools(root, &facts.nodes, &facts.page_sizes, &mut problems);
+        }
+        if wants(Topic::HugeSizes) {
+            facts.huge_sizes = sizes_of_their_own(root);
         }
         if wants(Topic::Boot) {
             facts.boot = problems.note(Topic::Boot, BootFacts::read(root).map(Some));

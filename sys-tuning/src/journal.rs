@@ -381,6 +381,7 @@ mod tests {
             from: format!("{id} 60"),
             raw: vec!["60\n".into()],
             to: Some("10".into()),
+            set_anew_by: None,
         };
         let begin = Begin {
             id,

@@ -54,8 +54,8 @@ pub(crate) struct Line {
     pub original: String,
     pub raw: Vec<String>,
     pub ours: Vec<Ours>,
-    /// Not written by us, but changed by the kernel when we wrote a neighbour.
-    pub is_side_effect: bool,
+    /// Changed by the kernel when we wrote a neighbour, whether we wrote it as well or not: it is put back after that one.
+    pub is_set_anew: bool,
     pub sequence: u64,
     /// The changes that are not undone, oldest first.
     layers: Vec<Layer>,
@@ -68,6 +68,8 @@ struct Layer {
     from: String,
     raw: Vec<String>,
     ours_before: Vec<Ours>,
+    /// Somebody asked for it.
+    is_written: bool,
 }
 
 /// The layer that stands for all transactions that are no longer kept.
@@ -137,15 +139,20 @@ impl Ledger {
         }
         let counts = |entry: &&LedgerEntry| is_this_boot || outlives_a_boot(&entry.target);
         for entry in folded.entries.iter().filter(counts) {
-            let LedgerEntry { target, path, original, raw, ours, is_side_effect } = entry;
-            let layer =
-                Layer { id: FOLDED, from: original.clone(), raw: raw.clone(), ours_before: Vec::new() };
+            let LedgerEntry { target, path, original, raw, ours, is_side_effect, is_set_anew } = entry;
+            let layer = Layer {
+                id: FOLDED,
+                from: original.clone(),
+                raw: raw.clone(),
+                ours_before: Vec::new(),
+                is_written: !is_side_effect,
+            };
             let line = Line {
                 path: path.clone(),
                 original: original.clone(),
                 raw: raw.clone(),
                 ours: ours.clone(),
-                is_side_effect: *is_side_effect,
+                is_set_anew: *is_set_anew,
                 sequence: self.sequence,
                 layers: vec![layer],
             };
@@ -311,18 +318,21 @@ impl Ledger {
             original: entry.from.clone(),
             raw: entry.raw.clone(),
             ours: Vec::new(),
-            is_side_effect: entry.to.is_none(),
+            is_set_anew: false,
             sequence,
             layers: Vec::new(),
         });
+        line.is_set_anew |= entry.to.is_none() || entry.set_anew_by.is_some();
         // A second change for one transaction (a repair) takes nothing away from what its first one found.
-        if line.layers.iter().all(|layer| layer.id != id) {
-            line.layers.push(Layer {
+        match line.layers.iter_mut().find(|layer| layer.id == id) {
+            Some(layer) => layer.is_written |= entry.to.is_some(),
+            None => line.layers.push(Layer {
                 id,
                 from: entry.from.clone(),
                 raw: entry.raw.clone(),
                 ours_before: line.ours.clone(),
-            });
+                is_written: entry.to.is_some(),
+            }),
         }
         match now {
             Some(now) => line.ours = vec![Ours::Value(now.clone())],
@@ -441,8 +451,8 @@ impl Ledger {
     fn undo_all(&self, undoes: &[u64]) -> Vec<Undo> {
         let mut undos: Vec<Undo> =
             self.lines.iter().filter_map(|(target, line)| line.undo(target, undoes)).collect();
-        // A side effect is put right after the neighbours whose writing causes it.
-        undos.sort_by_key(|undo| (undo.line.is_side_effect, std::cmp::Reverse(undo.line.sequence)));
+        // What the kernel sets anew is put right after the neighbours whose writing makes it do so.
+        undos.sort_by_key(|undo| (undo.line.is_set_anew, std::cmp::Reverse(undo.line.sequence)));
         undos
     }
 
@@ -498,12 +508,13 @@ impl Ledger {
         let mut lines: Vec<(Target, Line)> = self.lines.into_iter().collect();
         lines.sort_by_key(|(_, line)| line.sequence);
         let entry = |(target, line): (Target, Line)| LedgerEntry {
+            is_side_effect: line.is_side_effect(),
+            is_set_anew: line.is_set_anew,
             target,
             path: line.path,
             original: line.original,
             raw: line.raw,
             ours: line.ours,
-            is_side_effect: line.is_side_effect,
         };
         LedgerRecord {
             boot: self.boot,
@@ -612,6 +623,11 @@ impl Transaction {
 }
 
 impl Line {
+    /// Whether nobody asked for it: it came with a neighbour.
+    pub fn is_side_effect(&self) -> bool {
+        self.layers.iter().all(|layer| !layer.is_written)
+    }
+
     /// The value we left, when it is exactly known.
     pub fn left(&self) -> Option<&str> {
         match self.ours.as_slice() {
@@ -679,7 +695,7 @@ mod tests {
 
     fn entry(cell: usize, from: i64, to: i64) -> Entry {
         let (from, to) = (from.to_string(), Some(to.to_string()));
-        Entry { target: target(cell), path: String::new(), from, raw: Vec::new(), to }
+        Entry { target: target(cell), path: String::new(), from, raw: Vec::new(), to, set_anew_by: None }
     }
 
     impl Model {

@@ -81,8 +81,15 @@ pub(crate) struct Planned {
     pub target: Target,
     pub cell: Cell,
     pub needs_rights: bool,
-    /// The knob whose writing changes it, where it is only remembered.
+    /// The knob whose writing changes it: its own, or another one of the plan.
     pub cause: &'static str,
+}
+
+impl Planned {
+    /// The knob whose writing, before this, has the kernel set it anew.
+    pub fn set_anew_by(&self) -> Option<&'static str> {
+        (self.cause != self.knob).then_some(self.cause)
+    }
 }
 
 impl Plan {
@@ -235,17 +242,13 @@ fn judge(seen: &Seen, ledger: &Ledger, plan: &Plan, is_fixture: bool) -> Judgeme
                 false => Judgement::Skip(Status::NotApplicable, reported(&wish.cell, text, to)),
             };
         }
-        Reading::Value { text, .. } if wish.cell.satisfies(text, to) => {
+        Reading::Value { text, .. } if wish.cell.satisfies(text, to) && !is_set_anew(wish, plan) => {
             return Judgement::Holds(wish.cell.told(text, to));
         }
         Reading::Value { .. } if wish.cell.is_rule() => {
             return Judgement::Watch(to.clone());
         }
         Reading::Value { .. } => {}
-    }
-    if let Some(first) = sets_anew(wish, plan) {
-        let reason = format!("the kernel sets it anew when {first} is written: apply again after that");
-        return Judgement::Skip(Status::Pending, reason);
     }
     if let Some(reason) = ledger.refused.get(&target(wish)) {
         return Judgement::Skip(
@@ -258,7 +261,7 @@ fn judge(seen: &Seen, ledger: &Ledger, plan: &Plan, is_fixture: bool) -> Judgeme
             let reason = format!("{}: cannot be written: {}", wish.cell.path, unwritable_reason(*errno));
             Judgement::Skip(Status::Failed, reason)
         }
-        _ => change(seen, ledger, reading.text(), to),
+        _ => change(seen, ledger, reading.text(), to, is_set_anew(wish, plan)),
     }
 }
 
@@ -268,17 +271,9 @@ fn comes_with_its_group(wish: &Wish, plan: &Plan) -> bool {
     wish.cell.lives_in.as_ref().is_some_and(is_made)
 }
 
-/// The knob of this plan that changes, by the kernel's doing, what this wish is about.
-fn sets_anew(wish: &Wish, plan: &Plan) -> Option<&'static str> {
-    let is_side_effect = |knob: &&'static str| {
-        let knob = crate::registry::find(knob).filter(|knob| knob.id != wish.knob.id);
-        let homes = knob.into_iter().flat_map(|knob| knob.side_effects);
-        homes.filter_map(|attribute| attribute.home.file()).any(|file| file == wish.cell.path)
-    };
-    // Knob by knob, as changes come: four hundred of one knob are one question, and asked for each of four hundred wishes.
-    let mut last = "";
-    let is_next = |knob: &&'static str| std::mem::replace(&mut last, *knob) != *knob;
-    plan.changes.iter().map(|change| change.knob).filter(is_next).find(is_side_effect)
+/// Whether the kernel sets it anew because of a change of this plan, which comes before it.
+fn is_set_anew(wish: &Wish, plan: &Plan) -> bool {
+    wish.cause != wish.knob.id && plan.changes.iter().any(|change| change.knob == wish.cause)
 }
 
 fn absent(absence: Absence) -> Judgement {
@@ -292,8 +287,9 @@ pub(crate) fn reported(cell: &Cell, shown: &str, expected: &str) -> String {
     format!("expected {expected}, inferred {shown}: reported only, {remedy}")
 }
 
-fn change(seen: &Seen, ledger: &Ledger, from: &str, to: &str) -> Judgement {
+fn change(seen: &Seen, ledger: &Ledger, from: &str, to: &str, is_set_anew: bool) -> Judgement {
     let wish = &seen.wish;
+    let planned = if is_set_anew { planned(seen) } else { Planned { cause: wish.knob.id, ..planned(seen) } };
     let steps = match wish.cell.steps(from, to) {
         Ok(steps) => steps,
         Err(problem) => return Judgement::Skip(Status::Failed, problem),
@@ -302,6 +298,12 @@ fn change(seen: &Seen, ledger: &Ledger, from: &str, to: &str) -> Judgement {
     let reason = match left.filter(|left| !wish.cell.same(left, from)) {
         Some(left) => format!("{} (was set to {left}, and somebody set it to {from} since)", wish.reason),
         None => wish.reason.clone(),
+    };
+    let reason = match planned.set_anew_by() {
+        Some(cause) => {
+            format!("{reason} (the kernel sets it anew when {cause} is written, so it is written after that)")
+        }
+        None => reason,
     };
     Judgement::Change(Box::new(Change {
         knob: wish.knob.id,
@@ -315,7 +317,7 @@ fn change(seen: &Seen, ledger: &Ledger, from: &str, to: &str) -> Judgement {
         reason,
         steps,
         parts: Vec::new(),
-        planned: planned(seen),
+        planned,
     }))
 }
 

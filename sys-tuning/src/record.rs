@@ -185,6 +185,9 @@ pub(crate) struct Entry {
     pub raw: Vec<String>,
     /// `None`: the kernel may change it by itself when a neighbour is written.
     pub to: Option<String>,
+    /// The knob whose writing has the kernel set it anew, where that is another one: it is written, and put back, after it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub set_anew_by: Option<String>,
 }
 
 /// One cell that is as wanted.
@@ -293,8 +296,10 @@ pub(crate) struct LedgerEntry {
     pub original: String,
     pub raw: Vec<String>,
     pub ours: Vec<Ours>,
-    /// The kernel changed it when we wrote a neighbour.
+    /// The kernel changed it when we wrote a neighbour, and nobody asked for it.
     pub is_side_effect: bool,
+    /// The kernel sets it anew when a neighbour is put back.
+    pub is_set_anew: bool,
 }
 
 /// A value, or a set of values, that is there because of us.
@@ -319,12 +324,14 @@ struct FlatEntry {
     from: String,
     raw: Vec<String>,
     to: Option<String>,
+    #[serde(default)]
+    set_anew_by: Option<String>,
 }
 
 impl From<FlatEntry> for Entry {
     fn from(flat: FlatEntry) -> Self {
-        let FlatEntry { knob, attribute, identity, path, from, raw, to } = flat;
-        Self { target: Target { knob, attribute, identity }, path, from, raw, to }
+        let FlatEntry { knob, attribute, identity, path, from, raw, to, set_anew_by } = flat;
+        Self { target: Target { knob, attribute, identity }, path, from, raw, to, set_anew_by }
     }
 }
 
@@ -355,11 +362,15 @@ struct FlatLedgerEntry {
     raw: Vec<String>,
     ours: Vec<Ours>,
     is_side_effect: bool,
+    #[serde(default)]
+    is_set_anew: bool,
 }
 
 impl From<FlatLedgerEntry> for LedgerEntry {
     fn from(flat: FlatLedgerEntry) -> Self {
-        let FlatLedgerEntry { knob, attribute, identity, path, original, raw, ours, is_side_effect } = flat;
-        Self { target: Target { knob, attribute, identity }, path, original, raw, ours, is_side_effect }
+        let FlatLedgerEntry { knob, attribute, identity, path, original, raw, ours, .. } = flat;
+        let FlatLedgerEntry { is_side_effect, is_set_anew, .. } = flat;
+        let target = Target { knob, attribute, identity };
+        Self { target, path, original, raw, ours, is_side_effect, is_set_anew }
     }
 }

@@ -18,6 +18,7 @@ use crate::draft::{Draft, Scope};
 use crate::facts::Facts;
 use crate::knobs;
 use crate::profile::Wanted;
+use crate::record::Target;
 use crate::status::Status;
 
 pub use attribute::{Attribute, Elsewhere, Flat, Home, Infer, Kind, Meaning, Shape, Sign};
@@ -48,8 +49,8 @@ pub struct Knob {
     pub undo: &'static str,
     /// Every file it may write beside its attributes' homes; `{…}` stands for one number or one checked name.
     pub paths: &'static [&'static str],
-    /// What the kernel changes when the attributes are written: nobody sets it, it is remembered and put back with them.
-    pub side_effects: &'static [Attribute],
+    /// What the kernel changes when the attributes are written: it is remembered and put back with them.
+    pub side_effects: &'static [SideEffect],
     /// What has to be read about the machine before it can plan, beside what its attributes' homes need.
     pub(crate) reads: &'static [Topic],
     /// What a profile's values come to on this machine.
@@ -95,6 +96,35 @@ pub(crate) const FIRMWARE: Knob = Knob {
 pub(crate) const REPORTED: Knob =
     Knob { when: When::Elsewhere, undo: "there is nothing to undo: it is only reported", ..PLAIN };
 
+/// Another knob's attribute that the kernel sets anew when this one is written. One file has one name, whoever changes it.
+#[derive(Debug, Clone, Copy)]
+pub struct SideEffect {
+    /// Whose it is; behind its cause in the registry, so that it is written after it.
+    pub of: &'static Knob,
+    /// Which.
+    pub attribute: &'static str,
+    /// What the kernel does.
+    pub doc: &'static str,
+}
+
+impl SideEffect {
+    /// The registry's names of it.
+    pub(crate) fn target(&self) -> Target {
+        let (knob, attribute) = (self.of.id.to_owned(), self.attribute.to_owned());
+        Target { knob, attribute, identity: String::new() }
+    }
+
+    fn row(&self) -> Option<&'static Attribute> {
+        self.of.attribute(self.attribute)
+    }
+}
+
+/// Whether the kernel sets it anew when some other knob is written.
+pub(crate) fn is_set_anew(target: &Target) -> bool {
+    let is_it = |effect: &SideEffect| effect.of.id == target.knob && effect.attribute == target.attribute;
+    all().iter().any(|knob| knob.side_effects.iter().any(is_it))
+}
+
 impl Knob {
     /// The attribute of this name, of those that profiles set.
     #[must_use]
@@ -105,7 +135,8 @@ impl Knob {
     /// Every file it may write; `{…}` stands for one number or one checked name.
     #[must_use]
     pub fn files(&self) -> Vec<Cow<'static, str>> {
-        let attributes = self.attributes.iter().chain(self.side_effects);
+        let side_effects = self.side_effects.iter().filter_map(SideEffect::row);
+        let attributes = self.attributes.iter().chain(side_effects);
         let homes = attributes.clone().filter_map(|attribute| attribute.home.file());
         let line = attributes
             .filter(|attribute| attribute.parameter().is_some())
@@ -119,7 +150,7 @@ impl Knob {
 
     /// Where an attribute of one identity stands; `None` when the machine has no such thing (any more).
     pub(crate) fn cell(&self, facts: &Facts, attribute: &str, identity: &str) -> Option<Cell> {
-        let mut known = self.attributes.iter().chain(self.side_effects);
+        let mut known = self.attributes.iter();
         match known.find(|known| known.name == attribute && !matches!(known.home, Home::Knob)) {
             Some(declared) => declared::locate(facts, declared, identity),
             None => (self.locate)(facts, attribute, identity),
@@ -308,6 +339,7 @@ pub(crate) enum Topic {
     Kernel,
     Caches,
     Swaps,
+    HugeSizes,
 }
 
 /// Every knob, in the order in which changes are made.

@@ -24,7 +24,7 @@ use crate::facts::Facts;
 use crate::journal;
 use crate::lock::Lock;
 use crate::record::Target;
-use crate::registry::{self, Attribute, Blast, Knob, When};
+use crate::registry::{self, Blast, Knob, SideEffect, When};
 use crate::rollback::preserve;
 use crate::standing::StandingProfile;
 use crate::state::{Stamp, StateDir};
@@ -223,6 +223,7 @@ impl Holder {
             HeldLine { target, want, knob, cell, took_effect }
         };
         self.lines = wanted.into_iter().map(line).collect();
+        self.lines.sort_by_key(|line| registry::is_set_anew(&line.target)); // put back behind what changes it
         self.cpus = self.engine.worker_cpus();
         Ok(book.is_unsettled || !book.ledger.stuck.is_empty())
     }
@@ -461,15 +462,8 @@ fn can_block(knob: &Knob) -> bool {
 }
 
 fn side_effects(knob: &'static Knob, facts: &Facts) -> Vec<(&'static Knob, Cell, Target)> {
-    let locate = |attribute: &Attribute| {
-        let cell = knob.cell(facts, attribute.name, "")?;
-        let target = Target {
-            knob: knob.id.to_owned(),
-            attribute: attribute.name.to_owned(),
-            identity: String::new(),
-        };
-        Some((knob, cell, target))
-    };
+    let locate =
+        |effect: &SideEffect| Some((knob, effect.of.cell(facts, effect.attribute, "")?, effect.target()));
     knob.side_effects.iter().filter_map(locate).collect()
 }
 

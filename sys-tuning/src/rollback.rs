@@ -154,15 +154,11 @@ impl Engine {
         };
         let mut items = Vec::new();
         for knob in registry::all().iter().filter(|knob| written(knob)) {
-            for attribute in knob.side_effects {
-                let target = Target {
-                    knob: knob.id.to_owned(),
-                    attribute: attribute.name.to_owned(),
-                    identity: String::new(),
-                };
+            for effect in knob.side_effects {
+                let target = effect.target();
                 let is_known = decided.iter().any(|one| one.undo.target == target);
-                let cell = knob.cell(facts, attribute.name, "").filter(|_| !is_known);
-                items.extend(cell.and_then(|cell| preserve(&self.root, knob, cell, target)));
+                let cell = effect.of.cell(facts, effect.attribute, "").filter(|_| !is_known);
+                items.extend(cell.and_then(|cell| preserve(&self.root, effect.of, cell, target)));
             }
         }
         items
@@ -367,16 +363,17 @@ fn weigh(
         from: reading.text().to_owned(),
         raw: reading.raw().to_vec(),
         to: Some(undo.to.clone()),
+        set_anew_by: None,
     };
-    let side_effect = undo.line.is_side_effect;
-    // A side effect may be undone now and come back when its neighbour is written, so it is looked at again then.
-    if !side_effect && !is_anybodys && is_settled(root, undo, reading) {
+    let is_set_anew = undo.line.is_set_anew;
+    // It may be as it was now, and not any more when its neighbour is written: it is looked at again then.
+    if !is_set_anew && !is_anybodys && is_settled(root, undo, reading) {
         return Decision::Settled(entry);
     }
     if *reading == Reading::Absent && !(cell.form == Form::Directory || undo.to == ABSENT) {
         return Decision::Leave(Status::NotApplicable, "gone: the file is not there any more".to_owned());
     }
-    if !is_ours && side_effect {
+    if !is_ours && is_set_anew {
         let theirs = Entry { to: Some(entry.from.clone()), ..entry };
         return Decision::Preserve(item(knob, cell, theirs, Expected::Anything, None));
     }
@@ -388,7 +385,7 @@ fn weigh(
     if undo.to == ABSENT && cell.lives_in.is_some() {
         return Decision::GoesWithGroup { cell, entry };
     }
-    let expected = if side_effect || is_anybodys {
+    let expected = if is_set_anew || is_anybodys {
         Expected::Anything
     } else {
         Expected::Value(reading.text().to_owned())
@@ -401,8 +398,14 @@ pub(crate) fn preserve(root: &Root, knob: &'static Knob, cell: Cell, target: Tar
     let reading = cell.read(root).ok().filter(|reading| matches!(reading, Reading::Value { .. }))?;
     let text = reading.text().to_owned();
     let raw = reading.raw().to_vec();
-    let entry =
-        Entry { target, path: cell.path.clone(), from: text.clone(), raw: raw.clone(), to: Some(text) };
+    let entry = Entry {
+        target,
+        path: cell.path.clone(),
+        from: text.clone(),
+        raw: raw.clone(),
+        to: Some(text),
+        set_anew_by: None,
+    };
     Some(item(knob, cell, entry, Expected::Anything, Some(raw)))
 }
 
@@ -539,7 +542,14 @@ mod tests {
         let raw = vec![format!("{original}\n")];
         forge(
             dir.path(),
-            Entry { target, path: path.into(), from: original.into(), raw, to: Some("10".into()) },
+            Entry {
+                target,
+                path: path.into(),
+                from: original.into(),
+                raw,
+                to: Some("10".into()),
+                set_anew_by: None,
+            },
         );
         let options = RollbackOptions { to: RollbackTo::Baseline, force: true, at: 0 };
         let back = engine.rollback(&options).unwrap();

@@ -150,6 +150,7 @@ pub(crate) fn draft(facts: &Facts, roles: &Roles, profile: &Profile) -> Draft {
             }
         }
     }
+    draft.settle_side_effects();
     guard::memory(&scope, profile, &mut draft);
     guard::swapped(&scope, profile, &mut draft);
     guard::offline(&scope, &mut draft);

@@ -192,8 +192,16 @@ impl Item {
     /// The change that takes this one back after it came to `verdict`. Where the kernel took the write and shows nothing
     /// of it, the original is written although it is what is shown.
     pub fn taken_back(&self, verdict: &Verdict) -> Self {
-        let reversed = self.reversed(verdict.now.as_deref());
+        // What the kernel sets anew is something else by then.
+        let now = verdict.now.as_deref().filter(|_| self.entry.set_anew_by.is_none());
+        let reversed = self.reversed(now);
         if verdict.is_unseen { Self { expected: Expected::Effectless, ..reversed } } else { reversed }
+    }
+
+    /// The same change, whatever stands there by now.
+    pub fn again(&self) -> Self {
+        let (knob, cell, entry) = (self.knob, self.cell.clone(), self.entry.clone());
+        Self { knob, cell, entry, expected: Expected::Anything, raw: None }
     }
 
     /// The change that takes this one back; `now` stands there, as far as that is known.

@@ -9,11 +9,15 @@ pub(crate) mod swapoff;
 
 use host::{Root, if_present};
 
+use crate::declared;
+use crate::draft::{Draft, Scope};
 use crate::knobs::isolation::tasks::APPLICATION;
+use crate::profile::Wanted;
 use crate::registry::{
     Absence, Attribute, Blast, Elsewhere, Flat, Group, Home, Kind, Knob, Meaning, Needs, PLAIN, REPORTED,
-    Shape, Sign,
+    Shape, SideEffect, Sign, Topic,
 };
+use crate::status::Status;
 
 /// How readily the kernel swaps anonymous memory out.
 pub(crate) static SWAP: Knob = Knob {
@@ -49,7 +53,8 @@ pub(crate) static SWAP: Knob = Knob {
 /// Transparent huge pages: whether the kernel makes huge pages behind the application's back.
 ///
 /// Switching them also makes the kernel compute `vm.min_free_kbytes` anew (mm/khugepaged.c,
-/// set_recommended_min_free_kbytes): that value is remembered with the others and put back with them. The write can block
+/// set_recommended_min_free_kbytes): that value is remembered with the others and put back with them, and written behind
+/// them where the profile has it. The write can block
 /// for most of a second while a real-time thread spins on a CPU (measured), hence the blast class.
 pub(crate) static THP: Knob = Knob {
     id: "mem.thp",
@@ -109,22 +114,29 @@ pub(crate) static THP: Knob = Knob {
              (Linux 6.8); over a window, no huge page is made on a fault or by joining. Pages that were joined before \
              stay joined",
     undo: "the original words are written, then vm.min_free_kbytes if the kernel changed it",
-    side_effects: &[Attribute::at(
-        "min_free_kbytes",
-        Kind::Integer { min: 0, max: i64::MAX },
-        "computed anew when huge pages are switched",
-        Home::Sysctl("vm.min_free_kbytes"),
-    )],
+    side_effects: &[SideEffect {
+        of: &free::KNOB,
+        attribute: "min_free_kbytes",
+        doc: "computed anew when huge pages are switched",
+    }],
+    reads: &[Topic::HugeSizes],
+    wish: wish_thp,
     ..PLAIN
 };
 
 /// With never: no size that is not to inherit it, which would go before it.
 // Format: "always inherit [madvise] never"   (Documentation/admin-guide/mm/transhuge.rst, from Linux 6.8)
 fn no_size_of_its_own(root: &Root, value: &str) -> Option<(String, bool)> {
-    const DIR: &str = "/sys/kernel/mm/transparent_hugepage";
     if value != "never" {
         return None;
     }
+    let sizes = sizes_of_their_own(root);
+    Some(if sizes.is_empty() { ("never".to_owned(), true) } else { (sizes.join(", "), false) })
+}
+
+/// The sizes with a word that makes huge pages whatever `enabled` says, as in "hugepages-64kB: always".
+pub(crate) fn sizes_of_their_own(root: &Root) -> Vec<String> {
+    const DIR: &str = "/sys/kernel/mm/transparent_hugepage";
     let of_size = |name: String| {
         name.starts_with("hugepages-").then_some(())?;
         let text = root.read_lossy(&format!("{DIR}/{name}/enabled")).ok()?;
@@ -132,9 +144,38 @@ fn no_size_of_its_own(root: &Root, value: &str) -> Option<(String, bool)> {
             text.split_ascii_whitespace().find_map(|word| word.strip_prefix('[')?.strip_suffix(']'))?;
         ["always", "madvise"].contains(&word).then(|| format!("{name}: {word}"))
     };
-    let mut sizes: Vec<String> = root.list(DIR).ok()?.into_iter().filter_map(of_size).collect();
+    let mut sizes: Vec<String> = root.list(DIR).unwrap_or_default().into_iter().filter_map(of_size).collect();
     sizes.sort();
-    Some(if sizes.is_empty() { ("never".to_owned(), true) } else { (sizes.join(", "), false) })
+    sizes
+}
+
+/// With `never`, what goes before it would keep it from its effect: a mistake where the profile says so itself, and not to be
+/// had where the machine does.
+fn wish_thp(scope: &Scope<'_>, wanted: &Wanted, draft: &mut Draft) {
+    let word = |attribute: &str| wanted.text(attribute);
+    let never = word("enabled").is_some_and(|word| word == "never");
+    let each = wanted.setting("each_size").filter(|_| never).zip(word("each_size"));
+    if let Some((setting, word)) = each.filter(|(_, word)| ["always", "madvise"].contains(&word.as_str())) {
+        let problem = format!(
+            "mem.thp.each_size: {word} goes before enabled, so that never would have no effect; \"inherit\" does as enabled \
+             says"
+        );
+        return draft.mistake(setting, &problem);
+    }
+    let before = draft.wishes.len();
+    declared::wish(scope, wanted, draft);
+    let own = &scope.facts.huge_sizes;
+    if never && wanted.setting("each_size").is_none() && !own.is_empty() {
+        let is_it = |index: &usize| draft.wishes[*index].attribute == "enabled";
+        if let Some(index) = (before..draft.wishes.len()).find(is_it) {
+            draft.wishes.remove(index);
+        }
+        let reason = format!(
+            "{} goes before it: each_size = \"inherit\" has each size do as enabled says",
+            own.join(", ")
+        );
+        draft.skip_attribute(THP.id, "enabled", Status::Failed, reason);
+    }
 }
 
 /// Automatic NUMA balancing: the kernel unmaps pages to learn who touches them.

@@ -41,8 +41,6 @@ struct Case {
     fair_served: &'static str,
     /// The trading windows of the policy.
     trading: &'static str,
-    /// What the kernel keeps free now, in KiB.
-    min_free_kib: Option<u64>,
 }
 
 impl Case {
@@ -66,7 +64,6 @@ impl Case {
             ],
             boot: Some(BootFacts::ready()),
             fair_served: Some(cpus(self.fair_served)),
-            min_free_kib: self.min_free_kib,
             ..Facts::default()
         };
         let name = |name: &&str| (*name).to_owned();
@@ -346,37 +343,6 @@ fn on_pairs() -> Vec<Row> {
         (
             "thp-never-and-shmem",
             Case { now: &[(THP_SHMEM, "never")], ..of("[knobs]\n'mem.thp' = { enabled = 'never' }") },
-            "",
-        ),
-        (
-            "thp-recomputes-min-free",
-            Case {
-                now: &[(THP, "always")],
-                wishes: &[("/proc/sys/vm/min_free_kbytes", "135168")],
-                min_free_kib: Some(135_168),
-                ..of("[knobs]\n'mem.thp' = { enabled = 'never' }")
-            },
-            "mem.thp is switched, which makes the kernel compute vm.min_free_kbytes anew; 135168, which stands, may not \
-             stand after this apply: apply twice, or look with verify",
-        ),
-        (
-            "thp-recomputes-min-free",
-            Case {
-                now: &[(THP, "always")],
-                wishes: &[("/proc/sys/vm/min_free_kbytes", "135168")],
-                min_free_kib: Some(67_584), // to be changed as well: its own row tells that it comes with the next apply
-                ..of("[knobs]\n'mem.thp' = { enabled = 'never' }")
-            },
-            "",
-        ),
-        (
-            "thp-recomputes-min-free",
-            Case {
-                now: &[(THP, "never")], // not switched
-                wishes: &[("/proc/sys/vm/min_free_kbytes", "135168")],
-                min_free_kib: Some(135_168),
-                ..of("[knobs]\n'mem.thp' = { enabled = 'never' }")
-            },
             "",
         ),
         (

@@ -25,11 +25,6 @@ pub(super) const RULES: &[Rule] = &[
         find: thp_never_and_shmem,
     },
     Rule {
-        name: "thp-recomputes-min-free",
-        doc: "switching transparent huge pages makes the kernel compute vm.min_free_kbytes anew, over the wanted value",
-        find: thp_recomputes_min_free,
-    },
-    Rule {
         name: "throttled-spinner",
         doc: "a real-time thread spins, and real-time throttling takes its CPU for a part of each period",
         find: throttled_spinner,
@@ -130,21 +125,6 @@ fn thp_never_and_shmem(view: &View<'_>) -> Vec<String> {
         }
         _ => Vec::new(),
     }
-}
-
-fn thp_recomputes_min_free(view: &View<'_>) -> Vec<String> {
-    let is_switched =
-        view.wish(THP).is_some_and(|to| view.surroundings.now.get(THP).is_some_and(|now| now != to));
-    // One that is yet to be set is put off to the next apply, and its row says why.
-    let standing = view.facts.min_free_kib.map(|kib| kib.to_string());
-    let wanted = view.wish("/proc/sys/vm/min_free_kbytes").filter(|to| standing.as_deref() == Some(*to));
-    told(is_switched && wanted.is_some(), || {
-        format!(
-            "mem.thp is switched, which makes the kernel compute vm.min_free_kbytes anew; {}, which stands, may not stand \
-             after this apply: apply twice, or look with verify",
-            wanted.unwrap_or_default()
-        )
-    })
 }
 
 /// The share of real-time threads as it will be; `None` where the kernel does not tell.

@@ -281,6 +281,35 @@ fn switching_huge_pages_off_and_back_restores_what_the_kernel_recomputes() {
 }
 
 #[test]
+fn the_reserve_stands_with_one_apply_that_switches_huge_pages_too_and_both_come_back() {
+    let Some(bench) = Bench::new("the_reserve_stands") else { return };
+    let (enabled, reserve) = ("/sys/kernel/mm/transparent_hugepage/enabled", MIN_FREE);
+    let is_on = fs::read_to_string(enabled).is_ok_and(|text| !text.contains("[never]"));
+    if !suits("the_reserve_stands", "transparent huge pages that are on", is_on) {
+        return;
+    }
+    let both = |kib: &str| {
+        format!("[knobs]\n'mem.thp' = {{ enabled = 'never' }}\n'mem.free' = {{ min_free_kbytes = {kib} }}")
+    };
+    // To be changed as well, and standing already.
+    for kib in ["60000", &read(reserve)] {
+        let applied = bench.apply(&both(kib));
+        assert_eq!(applied.result, Outcome::Done, "{applied:#?}");
+        assert!(read(enabled).contains("[never]"));
+        assert_eq!(read(reserve), kib);
+        assert!(bench.engine().plan(&profile(&both(kib))).unwrap().changes.is_empty());
+        assert_eq!(bench.back().result, Outcome::Done);
+        bench.assert_as_before();
+    }
+    // One after the other, and both undone at once.
+    bench.apply("[knobs]\n'mem.thp' = { enabled = 'never' }");
+    bench.apply("[knobs]\n'mem.thp' = { enabled = 'never' }\n'mem.free' = { min_free_kbytes = 60000 }");
+    assert_eq!(read(reserve), "60000");
+    bench.back();
+    bench.assert_as_before();
+}
+
+#[test]
 fn somebody_elses_reserve_survives_the_kernels_recomputation() {
     let Some(bench) = Bench::new("somebody_elses_reserve") else { return };
     let enabled = "/sys/kernel/mm/transparent_hugepage/enabled";

@@ -205,7 +205,7 @@ fn a_command_line_that_cannot_be_meant_is_refused() {
         &["--for", "1ms", "--margin", "0", "--blocks", "1", "--probe", "timer-wakeup,spin-gp"],
         &["a block is 100 ms to 600 s long", "--margin 0", "--blocks 1:", "did you mean spin-gap?"],
     );
-    check(&["--root", "/tmp"], &["only the running machine can be measured"]);
+    check(&["--root", "/tmp", "--state-dir", "/tmp/none"], &["only the running machine can be measured"]);
     check(
         &["mem.thq", "iso.skew"],
         &["mem.thq: no such knob", "iso.skew: the profile balanced wants nothing of it"],

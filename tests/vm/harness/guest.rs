@@ -112,16 +112,23 @@ impl Guest {
         }
     }
 
-    /// Boots it again, in order; the new boot is another one.
+    /// Boots it again, in order; the new boot is another one. A boot that the emulation spoiled is made again, and told.
     #[track_caller]
     pub fn reboot(&mut self) {
         let before = self.boot_id();
+        let begin = console_length(&self.wiring.console);
         self.run("systemctl --no-block reboot");
         self.ssh.close();
-        self.answers("it rebooted", |guest| {
+        let booted = self.answers("it rebooted", |guest| {
             let is_another = || guest.run("cat /proc/sys/kernel/random/boot_id").text() != before;
-            (guest.ssh.connect() && is_another()).then_some(())
+            let is_spoilt = is_spoilt(&guest.wiring.console, begin);
+            if is_spoilt { Some(false) } else { (guest.ssh.connect() && is_another()).then_some(true) }
         });
+        if !booted {
+            figure(SPOILT);
+            self.power_cut();
+            self.start();
+        }
     }
 
     /// Cuts its power: what it had not made durable is lost.
@@ -143,9 +150,7 @@ impl Guest {
             if booted {
                 return;
             }
-            figure(
-                "a boot ended in an instruction that another CPU was rewriting, which is the emulation's: once more",
-            );
+            figure(SPOILT);
             self.power_cut();
         }
     }
@@ -199,6 +204,9 @@ impl Guest {
         answered.unwrap_or_else(|| panic!("waited in vain until {what}; its console:\n{}", self.console()))
     }
 }
+
+const SPOILT: &str =
+    "a boot ended in an instruction that another CPU was rewriting, which is the emulation's: once more";
 
 /// Boots of which the emulation may spoil all but the last.
 const ATTEMPTS_MAX: u32 = 3;

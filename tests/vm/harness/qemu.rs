@@ -89,7 +89,8 @@ pub fn is_spoilt(console: &Path, begin: u64) -> bool {
     let bytes = fs::read(console).unwrap_or_default();
     let begin = usize::try_from(begin).unwrap_or(usize::MAX).min(bytes.len());
     let text = String::from_utf8_lossy(&bytes[begin..]);
-    text.contains("invalid opcode: 0000") && text.contains("Kernel panic - not syncing: Fatal exception")
+    let is_half = ["invalid opcode: 0000", "Oops: int3: 0000"].iter().any(|what| text.contains(what));
+    is_half && text.contains("Kernel panic - not syncing: Fatal exception")
 }
 
 fn arguments(lab: &Lab, spec: &Spec, wiring: &Wiring) -> Vec<String> {

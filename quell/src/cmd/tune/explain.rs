@@ -1,7 +1,7 @@
 //! `quell tune explain`: the registry in words.
 
 use report::{Exit, ExplainDocument, ExplainedAttribute, ExplainedKnob, text};
-use sys_tuning::registry::{self, Absence, Attribute, Home, Knob, Meaning, Sign};
+use sys_tuning::registry::{self, Absence, Attribute, Home, Knob, Meaning, SideEffect, Sign};
 
 use super::given;
 use crate::cli::Tune;
@@ -75,8 +75,8 @@ fn attribute(attribute: &Attribute) -> ExplainedAttribute {
     }
 }
 
-fn side_effect(attribute: &Attribute) -> String {
-    format!("{}: {}", attribute.name, attribute.doc)
+fn side_effect(effect: &SideEffect) -> String {
+    format!("{} {}: {}", effect.of.id, effect.attribute, effect.doc)
 }
 
 fn home(home: Home) -> String {

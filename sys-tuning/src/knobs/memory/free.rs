@@ -2,8 +2,7 @@
 //!
 //! "Setting this too high will OOM your machine instantly" (Documentation/admin-guide/sysctl/vm.rst): so the reserve is
 //! held against the machine's memory here, and with everything else that the same plan takes by `guard`. Switching
-//! transparent huge pages makes the kernel compute the reserve anew; a plan that does both leaves the reserve to the next
-//! apply.
+//! transparent huge pages makes the kernel compute the reserve anew: a plan that does both writes the reserve again.
 
 use host::numa::Node;
 
