@@ -206,6 +206,7 @@ impl Ledger {
                 wanted: wanted.clone(),
                 sessions: begin.sessions.clone(),
                 confirm_by: begin.confirm_by,
+                restates: Vec::new(),
                 holds: Vec::new(),
             }),
             // Of one that was interrupted it is not known how far it came.
@@ -227,9 +228,11 @@ impl Ledger {
         }
     }
 
-    fn push(&mut self, asked: Asked) {
+    fn push(&mut self, mut asked: Asked) {
         // After a reboot the same is asked for again: that is no second wish, and one step back takes it away.
-        self.asked.pop_if(|last| asked.confirm_by.is_none() && asked.restates(last));
+        if let Some(before) = self.asked.pop_if(|last| asked.confirm_by.is_none() && asked.is_again(last)) {
+            asked.restates = before.restates.into_iter().chain([before.id]).collect();
+        }
         self.asked.push(asked);
         let surplus = self.asked.len().saturating_sub(STANDING_KEPT);
         self.asked.drain(..surplus);
@@ -423,7 +426,12 @@ impl Ledger {
         let all: BTreeSet<u64> = self.live().into_iter().chain(self.in_effect()).collect();
         let undoes: Vec<u64> = match to {
             RollbackTo::Last => match self.last_in_effect(force) {
-                Some(last) => all.into_iter().filter(|id| *id >= last).collect(),
+                Some(last) => {
+                    let again = self.asked.iter().filter(|asked| asked.id == last);
+                    let again: BTreeSet<u64> =
+                        again.flat_map(|asked| asked.restates.iter().copied()).collect();
+                    all.into_iter().filter(|id| *id >= last || again.contains(id)).collect()
+                }
                 // Nothing of it is in effect in this boot yet; it would be once somebody holds the host to it.
                 None => self.standing().map(|asked| asked.id).into_iter().collect(),
             },
@@ -541,7 +549,7 @@ impl Ledger {
 
 impl Asked {
     /// Whether it is the wish of an earlier boot, again.
-    fn restates(&self, earlier: &Self) -> bool {
+    fn is_again(&self, earlier: &Self) -> bool {
         let same = self.profile == earlier.profile && self.wanted == earlier.wanted;
         let policy = |asked: &Self| asked.wanted.by == Asker::Policy;
         self.boot != earlier.boot && same || policy(self) && policy(earlier)
@@ -626,6 +634,11 @@ impl Line {
     /// Whether nobody asked for it: it came with a neighbour.
     pub fn is_side_effect(&self) -> bool {
         self.layers.iter().all(|layer| !layer.is_written)
+    }
+
+    /// Whether `text` stood there before one of our changes that is not undone.
+    pub fn stood_before(&self, text: &str) -> bool {
+        self.layers.iter().any(|layer| layer.from == text)
     }
 
     /// The value we left, when it is exactly known.

@@ -281,6 +281,9 @@ pub(crate) struct Asked {
     /// As in its `begin`, until it is confirmed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirm_by: Option<u64>,
+    /// The same wish of earlier boots, whose changes of what outlives a boot are this one's: one step back undoes both.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub restates: Vec<u64>,
     /// What it found as wanted, and its repairs did; only of transactions that are not kept.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub holds: Vec<Hold>,

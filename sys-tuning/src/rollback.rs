@@ -356,7 +356,10 @@ fn weigh(
 ) -> Decision {
     // The original's value with other bytes, in a plain file, is a write of ours that was interrupted.
     let is_anybodys = cell.is_reset_by_kernel();
-    let is_ours = force || is_anybodys || reading.text() == undo.to || undo.line.is_ours(&cell, reading);
+    // A boot line that did not come up goes back by itself to the one before it.
+    let came_back = matches!(cell.form, Form::BootLine { .. }) && undo.line.stood_before(reading.text());
+    let is_original = reading.text() == undo.to || came_back;
+    let is_ours = force || is_anybodys || is_original || undo.line.is_ours(&cell, reading);
     let entry = Entry {
         target: undo.target.clone(),
         path: cell.path.clone(),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use host::Root;
 use host::grub::Block;
 use sys_tuning::boot::{Confirm, Settled, Standing, Verdict, state};
-use sys_tuning::{ApplyOptions, Engine, Profile, RollbackOptions, RollbackTo, Status};
+use sys_tuning::{ApplyOptions, Engine, Outcome, Profile, RollbackOptions, RollbackTo, Status};
 
 use crate::killer::{self, Fate};
 use crate::process;
@@ -396,6 +396,60 @@ fn a_line_outlives_the_boot_in_the_journal_and_goes_back_to_none() {
     assert_eq!(machine.reboot(3), "", "no trial: without arguments it booted before");
     assert_eq!(machine.standing(), (Standing::Settled, "none".to_owned()));
     assert!(engine.rollback(&baseline()).unwrap().changes.is_empty());
+}
+
+/// The next boot is the line before's, and whoever holds the host brings the rest of the wish about in it.
+#[test]
+fn a_line_that_did_not_come_up_goes_with_its_wish_and_is_nobody_elses() {
+    for steps in [&[RollbackTo::Last, RollbackTo::Baseline][..], &[RollbackTo::Baseline]] {
+        let machine = machine();
+        let engine = machine.engine();
+        let swap = |value: u32| format!("'mem.swap' = {{ swappiness = {value} }}\n");
+        let reboots = |number: u32| {
+            let arguments = machine.reboot(number);
+            machine.put("/proc/sys/vm/swappiness", "60\n"); // as a new boot has it
+            arguments
+        };
+        let hold = |profile: &str| {
+            let plan = engine.plan(&Profile::parse("p", profile).unwrap()).unwrap().at_runtime();
+            engine.apply(&plan, &ApplyOptions { is_hold: true, ..ApplyOptions::default() }).unwrap();
+        };
+        let (first, second) = (format!("{SKEW}{}", swap(10)), format!("{QUIET}{}", swap(20)));
+        apply(&engine, &first);
+        reboots(2);
+        engine.settle_boot(Confirm::ByEvidence).unwrap();
+        hold(&first);
+        apply(&engine, &second);
+        reboots(3); // dies before anything of ours runs
+        assert!(reboots(4).starts_with("skew_tick=1 "), "the old line");
+        engine.settle_boot(Confirm::ByEvidence).unwrap();
+        hold(&second);
+        for to in steps {
+            let back = engine.rollback(&RollbackOptions { to: *to, ..baseline() }).unwrap();
+            assert_eq!(back.result, Outcome::Done, "{back:#?}");
+        }
+        assert_eq!(machine.get("/proc/sys/vm/swappiness"), "60\n");
+        assert_eq!(reboots(5), "");
+        assert!(engine.rollback(&baseline()).unwrap().changes.is_empty());
+    }
+}
+
+/// The wish of an earlier boot that is held in this one is one wish: its line goes back with it.
+#[test]
+fn one_step_back_takes_the_line_of_an_earlier_boot_too() {
+    let machine = machine();
+    let engine = machine.engine();
+    let text = format!("{SKEW}'mem.swap' = {{ swappiness = 10 }}\n");
+    apply(&engine, &text);
+    machine.reboot(2);
+    engine.settle_boot(Confirm::ByEvidence).unwrap();
+    machine.put("/proc/sys/vm/swappiness", "60\n");
+    let plan = engine.plan(&Profile::parse("p", &text).unwrap()).unwrap().at_runtime();
+    engine.apply(&plan, &ApplyOptions { is_hold: true, ..ApplyOptions::default() }).unwrap();
+    let back = engine.rollback(&RollbackOptions { to: RollbackTo::Last, ..baseline() }).unwrap();
+    assert_eq!(back.undone, [1, 2]);
+    assert_eq!(machine.reboot(3), "");
+    assert_eq!(machine.get("/proc/sys/vm/swappiness"), "60\n");
 }
 
 #[test]
