@@ -5,12 +5,13 @@
 //! other boots say nothing about this one, except of the cells that outlive a boot (the boot line); of the rest they only
 //! appear in the history.
 
+mod line;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use units::limits::{HISTORY_KEPT, STANDING_KEPT};
 
 use crate::Error;
-use crate::cell::{Cell, Reading};
 use crate::record::{
     Asked, Asker, Begin, Confirm, End, Entry, EntryResult, Hold, LedgerEntry, LedgerRecord, Ours, Outcome,
     Record, Shared, Target, What,
@@ -630,52 +631,10 @@ impl Transaction {
     }
 }
 
-impl Line {
-    /// Whether nobody asked for it: it came with a neighbour.
-    pub fn is_side_effect(&self) -> bool {
-        self.layers.iter().all(|layer| !layer.is_written)
-    }
-
-    /// Whether `text` stood there before one of our changes that is not undone.
-    pub fn stood_before(&self, text: &str) -> bool {
-        self.layers.iter().any(|layer| layer.from == text)
-    }
-
-    /// The value we left, when it is exactly known.
-    pub fn left(&self) -> Option<&str> {
-        match self.ours.as_slice() {
-            [Ours::Value(value)] => Some(value),
-            _ => None,
-        }
-    }
-
-    /// Whether what stands there now may be there because of us.
-    pub fn is_ours(&self, cell: &Cell, now: &Reading) -> bool {
-        match now {
-            Reading::Torn => true, // nobody sets a file to nothing
-            Reading::Absent | Reading::Value { .. } => self.ours.iter().any(|ours| match ours {
-                Ours::Value(value) => cell.same(value, now.text()),
-                Ours::Between { from, to } => cell.on_the_way(from, to, now.text()),
-                Ours::Anything => true,
-            }),
-        }
-    }
-
-    fn undo(&self, target: &Target, undoes: &[u64]) -> Option<Undo> {
-        let layer = self.layers.iter().find(|layer| undoes.contains(&layer.id))?;
-        Some(Undo {
-            target: target.clone(),
-            line: self.clone(),
-            to: layer.from.clone(),
-            raw: layer.raw.clone(),
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cell::Form;
+    use crate::cell::{Cell, Form, Reading};
     use proptest::prelude::*;
 
     const CELLS: usize = 3;

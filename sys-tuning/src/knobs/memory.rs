@@ -149,8 +149,8 @@ pub(crate) fn sizes_of_their_own(root: &Root) -> Vec<String> {
     sizes
 }
 
-/// With `never`, what goes before it would keep it from its effect: a mistake where the profile says so itself, and not to be
-/// had where the machine does.
+/// With `never`, what goes before it would keep it from its effect: a mistake where the profile says so itself, and not to
+/// be had where the machine does.
 fn wish_thp(scope: &Scope<'_>, wanted: &Wanted, draft: &mut Draft) {
     let word = |attribute: &str| wanted.text(attribute);
     let never = word("enabled").is_some_and(|word| word == "never");
