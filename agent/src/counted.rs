@@ -1,7 +1,7 @@
 //! What a probe thread has counted, as plain numbers at one instant.
 
 use clock::Clock;
-use probes::{Counters, Kind};
+use probes::{Counters, Kind, PROBES};
 use units::{Nanos, Ticks};
 
 /// The counters of one probe thread, read. Each is exact; together they are of almost the same instant.
@@ -19,6 +19,8 @@ pub struct Counted {
     pub loop_median: Ticks,
     /// Two fenced readings of the clock with nothing between them, in the median.
     pub floor: Ticks,
+    /// Calls refused and bursts left out, of each probe in the order of [`PROBES`].
+    pub failed: [u64; PROBES.len()],
 }
 
 impl Counted {
@@ -32,6 +34,7 @@ impl Counted {
             spun: Ticks(counters.spun.get()),
             loop_median: Ticks(counters.loop_median.get()),
             floor: Ticks(counters.floor.get()),
+            failed: PROBES.map(|about| counters.failed.of(about.kind).get()),
         }
     }
 
@@ -41,9 +44,15 @@ impl Counted {
     pub fn floor_of(&self, probe: Kind, clock: &Clock) -> Option<Nanos> {
         let ticks = match probe {
             Kind::SpinGap => self.loop_median,
-            Kind::Syscall => self.floor,
             Kind::TimerWakeup => Ticks(0),
+            Kind::Syscall | Kind::SchedYield | Kind::Eventfd | Kind::FutexWake => self.floor,
         };
         (ticks > Ticks(0)).then(|| clock.to_nanos(ticks))
+    }
+
+    /// How often `probe` came to no sample because the kernel refused, or because it had not what it needs.
+    #[must_use]
+    pub fn failed_of(&self, probe: Kind) -> u64 {
+        PROBES.iter().zip(self.failed).find(|(about, _)| about.kind == probe).map_or(0, |(_, failed)| failed)
     }
 }

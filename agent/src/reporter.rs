@@ -192,7 +192,7 @@ fn channel(
         p99_interval: histogram.interval_at(Quantile::P99),
         p99_9_interval: histogram.interval_at(Quantile::P99_9),
         delay: delay_law(key.probe, figures, ground.time.to_nanos(counted.spun)),
-        degraded: degraded(histogram, &counted),
+        degraded: degraded(key.probe, histogram, &counted),
     }
 }
 
@@ -210,10 +210,15 @@ fn delay_law(probe: Kind, figures: &ChannelSnapshot, observed: Nanos) -> Vec<Del
         .collect()
 }
 
-fn degraded(histogram: &latency::Histogram, counted: &Counted) -> Vec<String> {
+fn degraded(probe: Kind, histogram: &latency::Histogram, counted: &Counted) -> Vec<String> {
     let mut reasons = Vec::new();
     if counted.dropped > 0 {
         reasons.push(format!("{} samples of this CPU were lost before they were recorded", counted.dropped));
+    }
+    let failed = counted.failed_of(probe);
+    if failed > 0 {
+        reasons
+            .push(format!("{failed} times there was nothing to be timed: it needs {}", probe.about().needs));
     }
     if histogram.overflow() > 0 {
         reasons.push(format!("{} samples are beyond the histogram's range", histogram.overflow()));

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use config::{Document, Located, Mistakes, Place, Section};
 use host::threads::Policy;
 use latency::{Budget, Layout};
-use probes::{Kind, PROBES};
+use probes::{DEFAULT_PROBES, Kind};
 use units::limits::{BUDGETS_MAX, BUDGETS_PER_CHANNEL_MAX};
 use units::{CpuId, CpuSet, Name, Nanos};
 
@@ -72,7 +72,7 @@ impl Default for Settings {
             Budget::parse(name(BUDGET.0), name(BUDGET.1), BUDGET.2).expect("the built-in budget reads");
         Self {
             cpus: None,
-            probes: PROBES.map(|about| about.kind).to_vec(),
+            probes: DEFAULT_PROBES.to_vec(),
             policy: Policy::Other,
             interval: Nanos::from_millis(1),
             spin: Nanos::from_millis(1),
@@ -279,7 +279,7 @@ fn distinct(section: &Section<'_>, found: Located<Vec<Located<Kind>>>) -> Option
         probes.push(value);
     }
     if probes.is_empty() {
-        section.mistake(&found.place, "measure.probes: no probe in it; leave the key out for all of them");
+        section.mistake(&found.place, "measure.probes: no probe in it; leave the key out for the usual ones");
     }
     (!twice && !probes.is_empty()).then_some(Located { value: probes, place: found.place })
 }
@@ -415,7 +415,7 @@ mod tests {
         );
         check(
             "[measure]\nprobes = []\n",
-            "quell.toml:2: measure.probes: no probe in it; leave the key out for all of them",
+            "quell.toml:2: measure.probes: no probe in it; leave the key out for the usual ones",
         );
     }
 

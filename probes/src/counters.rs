@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use units::Ticks;
 
+use crate::{Kind, PROBES};
+
 /// The counters of one probe thread, on cache lines of their own: 128 bytes, because the adjacent-line prefetcher of
 /// Intel CPUs moves lines in pairs.
 #[derive(Debug, Default)]
@@ -39,10 +41,24 @@ pub struct Counters {
     /// spin-gap: ticks of one turn of the loop at best, likewise.
     pub loop_min: Counter,
 
-    /// syscall: calls made, the warm-up ones not included.
+    /// Probes that time calls in bursts: calls that made a sample, of all of them together.
     pub calls: Counter,
-    /// syscall: ticks between two fenced readings with nothing between them, in the median, at the latest burst.
+    /// Likewise: ticks between two fenced readings with nothing between them, in the median, at the latest burst.
     pub floor: Counter,
+    /// Likewise, each by itself: calls that the kernel refused, and bursts left out because it had not what they need.
+    pub failed: ByProbe,
+}
+
+/// A count for each probe.
+#[derive(Debug, Default)]
+pub struct ByProbe([Counter; PROBES.len()]);
+
+impl ByProbe {
+    /// That of `probe`.
+    #[must_use]
+    pub fn of(&self, probe: Kind) -> &Counter {
+        &self.0[probe.index()]
+    }
 }
 
 /// One count; only the probe thread changes it.

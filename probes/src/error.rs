@@ -4,6 +4,8 @@ use std::io;
 
 use units::{CpuId, Nanos};
 
+use crate::Kind;
+
 /// Why probes could not be started; nothing of them runs then.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -15,6 +17,14 @@ pub enum Error {
     Spawn {
         /// The CPU to measure.
         cpu: CpuId,
+        /// The system's reason.
+        cause: io::Error,
+    },
+    /// A probe cannot get what it works with.
+    #[error("{probe} cannot be measured: {cause} (it needs {})", .probe.about().needs)]
+    Open {
+        /// Which probe.
+        probe: Kind,
         /// The system's reason.
         cause: io::Error,
     },

@@ -10,22 +10,26 @@
 mod catalogue;
 mod counters;
 mod error;
+mod eventfd;
+mod futex_wake;
 mod output;
 mod plan;
 mod runner;
 mod sample;
+mod sched_yield;
 mod spec;
+mod syscall;
 mod timetable;
 mod tools;
 mod waits;
 
+pub mod bursts;
 pub mod clock_check;
 pub mod spin_gap;
-pub mod syscall;
 pub mod timer_wakeup;
 
-pub use catalogue::{About, Kind, PROBES, UnknownProbe};
-pub use counters::{Counter, Counters};
+pub use catalogue::{About, DEFAULT_PROBES, Kind, PROBES, UnknownProbe};
+pub use counters::{ByProbe, Counter, Counters};
 pub use error::Error;
 pub use plan::{Plan, Slot};
 pub use runner::{Channel, Feed, ProbeThread, Running, Stopped, start};

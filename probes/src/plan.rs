@@ -41,9 +41,9 @@ const TIMER_INTERVAL: RangeInclusive<Nanos> = Nanos::from_micros(50)..=*CYCLE.en
 const GAP: RangeInclusive<Nanos> = Nanos(100)..=Nanos::from_secs(1);
 /// Below, warming up is most of it.
 const SPIN_SLOT_MIN: Nanos = Nanos::from_micros(500);
-/// A burst of the most calls takes some 600 us.
-const SYSCALL_INTERVAL: RangeInclusive<Nanos> = Nanos::from_millis(2)..=*CYCLE.end();
-const SYSCALL_CALLS: RangeInclusive<u32> = 1..=4096;
+/// A burst of the most calls of getppid takes some 600 us.
+const BURST_INTERVAL: RangeInclusive<Nanos> = Nanos::from_millis(2)..=*CYCLE.end();
+const BURST_CALLS: RangeInclusive<u32> = 1..=4096;
 /// A ring of 2^20 samples is 24 MiB.
 const RING: RangeInclusive<usize> = 2..=1 << 20;
 
@@ -109,7 +109,7 @@ impl Spec {
     fn cycle_length(&self) -> Nanos {
         match self.probes[..] {
             [Probe::TimerWakeup(options)] => self.cycle.max(options.interval),
-            [Probe::Syscall(options)] => self.cycle.max(options.interval),
+            [probe] => self.cycle.max(probe.bursts().map_or(Nanos::ZERO, |options| options.interval)),
             _ => self.cycle,
         }
     }
@@ -176,11 +176,14 @@ fn probe_objections(probe: &Probe, slot: Nanos) -> Vec<String> {
             let threshold = outside(&format!("{kind}: the threshold"), options.threshold, GAP);
             threshold.into_iter().chain((slot < SPIN_SLOT_MIN).then_some(short)).collect()
         }
-        Probe::Syscall(options) => {
-            let (least, most) = (SYSCALL_CALLS.start(), SYSCALL_CALLS.end());
+        Probe::Syscall(options)
+        | Probe::SchedYield(options)
+        | Probe::Eventfd(options)
+        | Probe::FutexWake(options) => {
+            let (least, most) = (BURST_CALLS.start(), BURST_CALLS.end());
             let calls = format!("{kind}: {} calls a burst; {least} to {most} are possible", options.calls);
-            let calls = (!SYSCALL_CALLS.contains(&options.calls)).then_some(calls);
-            interval(options.interval, SYSCALL_INTERVAL).into_iter().chain(calls).collect()
+            let calls = (!BURST_CALLS.contains(&options.calls)).then_some(calls);
+            interval(options.interval, BURST_INTERVAL).into_iter().chain(calls).collect()
         }
     }
 }
@@ -194,7 +197,7 @@ fn outside(what: &str, value: Nanos, range: RangeInclusive<Nanos>) -> Option<Str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{RtThrottle, spin_gap, syscall, timer_wakeup};
+    use crate::{PROBES, RtThrottle, bursts, spin_gap, timer_wakeup};
     use units::{CpuId, CpuSet};
 
     /// The slots as "probe offset+length", or every objection.
@@ -223,6 +226,17 @@ mod tests {
         check(alone(Kind::SpinGap), "100 ms: spin-gap 0 ns+100 ms");
         let slow = timer_wakeup::Options { interval: Nanos::from_secs(1), ..Default::default() };
         check(|s| s.probes = vec![Probe::TimerWakeup(slow)], "1.00 s: timer-wakeup 0 ns+1.00 s");
+    }
+
+    #[test]
+    fn each_probe_can_be_had_alone() {
+        for about in PROBES {
+            let mut spec = Spec::new(CpuId(1).into());
+            alone(about.kind)(&mut spec);
+            assert_eq!(spec.plan().unwrap().slots.len(), 1, "{}", about.name);
+        }
+        let rare = bursts::Options { interval: Nanos::from_secs(1), ..Default::default() };
+        check(|s| s.probes = vec![Probe::Eventfd(rare)], "1.00 s: eventfd 0 ns+1.00 s");
     }
 
     #[test]
@@ -306,7 +320,7 @@ mod tests {
              spin-gap: a slot of 1 ns is too short; 500 us at least",
         );
         check(
-            |s| s.probes[2] = Probe::Syscall(syscall::Options { calls: 0, ..Default::default() }),
+            |s| s.probes[2] = Probe::Syscall(bursts::Options { calls: 0, ..Default::default() }),
             "cannot measure like this: syscall: 0 calls a burst; 1 to 4096 are possible",
         );
         let long = spin_gap::Options { slot: Nanos::from_millis(30), ..Default::default() };

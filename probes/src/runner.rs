@@ -4,6 +4,7 @@
 //! A CPU that cannot be measured is an error and leaves nothing running; a priority that is refused is told
 //! ([`ProbeThread::placement`]) and measured without.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -14,9 +15,13 @@ use host::threads::{self, Placement, Policy, Role, monotonic_now, sleep_until};
 use rtrb::Consumer;
 use units::{CpuId, Nanos};
 
+use crate::bursts::Bursts;
+use crate::eventfd::RoundTrip;
+use crate::futex_wake::FutexWake;
 use crate::output::Output;
+use crate::sched_yield::SchedYield;
 use crate::spin_gap::SpinGap;
-use crate::syscall::Syscall;
+use crate::syscall::Getppid;
 use crate::timer_wakeup::TimerWakeup;
 use crate::tools::{Tools, Turn};
 use crate::waits::Waits;
@@ -117,6 +122,7 @@ impl Running {
         let (output, samples) = Output::new(spec.ring_samples);
         let counters = Arc::clone(&output.counters);
 
+        let probes = self.probes(first, &clock)?;
         let role = Role { name: format!("probe-cpu{cpu}"), cpus: cpu.into(), policy: spec.policy };
         let (plan, stop, stall) = (self.plan.clone(), Arc::clone(&self.stop), spec.stall);
         let warm_up_cycles = spec.warm_up_cycles;
@@ -126,7 +132,7 @@ impl Running {
             if report.send(placement).is_ok() && on_its_cpu {
                 let waits = Waits::of_this_thread(clock, stall);
                 let warming = Tools { clock, waits, output: Output::nowhere(), stop };
-                probe(&plan, first, warming, warm_up_cycles, output);
+                probe(&plan, probes, warming, warm_up_cycles, output);
             }
         };
         let handle = threads::spawn(role.clone(), body).map_err(|cause| Error::Spawn { cpu, cause })?;
@@ -138,6 +144,15 @@ impl Running {
         }
         self.threads.push(ProbeThread { cpu, role, placement, handle });
         Ok(Feed { cpu, samples, counters })
+    }
+
+    /// The probes of one thread, with what they work with; `first` is the first of their channels.
+    fn probes(&self, first: u16, clock: &Clock) -> Result<Vec<Taking>, Error> {
+        let open = |(slot, channel): (&Slot, u16)| {
+            let opened = Taking::open(slot, channel, self.plan.cycle, clock);
+            opened.map_err(|cause| Error::Open { probe: slot.probe.kind(), cause })
+        };
+        self.plan.slots.iter().zip(first..).map(open).collect()
     }
 
     /// Ends the threads, each at the end of its turn at the latest, and waits for them: a cycle in ordinary life, two
@@ -169,21 +184,18 @@ impl Drop for Running {
 }
 
 /// The body of a probe thread. Once its cycles have begun it allocates nothing.
-fn probe(plan: &Plan, first_channel: u16, mut tools: Tools, warm_up_cycles: u32, output: Output) {
-    cycles(plan, first_channel, &mut tools, u64::from(warm_up_cycles));
+fn probe(plan: &Plan, mut probes: Vec<Taking>, mut tools: Tools, warm_up_cycles: u32, output: Output) {
+    cycles(plan, &mut probes, &mut tools, u64::from(warm_up_cycles));
     tools.output = output;
-    cycles(plan, first_channel, &mut tools, u64::MAX);
+    cycles(plan, &mut probes, &mut tools, u64::MAX);
 }
 
 /// Gives each probe its turn in each of `count` cycles, from now on, until asked to stop.
-fn cycles(plan: &Plan, first_channel: u16, tools: &mut Tools, count: u64) {
+fn cycles(plan: &Plan, probes: &mut [Taking], tools: &mut Tools, count: u64) {
     let origin = monotonic_now();
-    let mut probes: Vec<Taking> = plan
-        .slots
-        .iter()
-        .zip(first_channel..)
-        .map(|(slot, channel)| Taking::new(slot, channel, plan.cycle, origin, tools))
-        .collect();
+    for probe in &mut *probes {
+        probe.begin(origin);
+    }
     let mut cycle = 0;
     while cycle < count {
         tools.output.counters.cycles.add(1);
@@ -207,17 +219,31 @@ fn cycles(plan: &Plan, first_channel: u16, tools: &mut Tools, count: u64) {
 enum Taking {
     TimerWakeup(TimerWakeup),
     SpinGap(SpinGap),
-    Syscall(Syscall),
+    Syscall(Bursts<Getppid>),
+    SchedYield(Bursts<SchedYield>),
+    Eventfd(Bursts<RoundTrip>),
+    FutexWake(Bursts<FutexWake>),
 }
 
 impl Taking {
-    fn new(slot: &Slot, channel: u16, cycle: Nanos, origin: Nanos, tools: &Tools) -> Self {
-        match slot.probe {
-            Probe::TimerWakeup(options) => {
-                Self::TimerWakeup(TimerWakeup::new(channel, options, slot, cycle, origin))
+    fn open(slot: &Slot, channel: u16, cycle: Nanos, clock: &Clock) -> io::Result<Self> {
+        let kind = slot.probe.kind();
+        Ok(match slot.probe {
+            Probe::TimerWakeup(options) => Self::TimerWakeup(TimerWakeup::new(channel, options, slot, cycle)),
+            Probe::SpinGap(options) => Self::SpinGap(SpinGap::new(channel, options, clock)),
+            Probe::Syscall(options) => Self::Syscall(Bursts::new(channel, kind, options, Getppid)),
+            Probe::SchedYield(options) => Self::SchedYield(Bursts::new(channel, kind, options, SchedYield)),
+            Probe::Eventfd(options) => Self::Eventfd(Bursts::new(channel, kind, options, RoundTrip::open()?)),
+            Probe::FutexWake(options) => {
+                Self::FutexWake(Bursts::new(channel, kind, options, FutexWake::default()))
             }
-            Probe::SpinGap(options) => Self::SpinGap(SpinGap::new(channel, options, &tools.clock)),
-            Probe::Syscall(options) => Self::Syscall(Syscall::new(channel, options)),
+        })
+    }
+
+    /// The cycles to come begin at `origin`.
+    fn begin(&mut self, origin: Nanos) {
+        if let Self::TimerWakeup(probe) = self {
+            probe.begin(origin);
         }
     }
 
@@ -226,6 +252,9 @@ impl Taking {
             Self::TimerWakeup(probe) => probe.run(turn, tools),
             Self::SpinGap(probe) => probe.run(turn, tools),
             Self::Syscall(probe) => probe.run(turn, tools),
+            Self::SchedYield(probe) => probe.run(turn, tools),
+            Self::Eventfd(probe) => probe.run(turn, tools),
+            Self::FutexWake(probe) => probe.run(turn, tools),
         }
     }
 }

@@ -4,7 +4,7 @@ use host::threads::Policy;
 use units::limits::RING_SAMPLES;
 use units::{CpuSet, Nanos};
 
-use crate::{Kind, spin_gap, syscall, timer_wakeup};
+use crate::{DEFAULT_PROBES, Kind, bursts, spin_gap, timer_wakeup};
 
 /// What is to be measured. [`Spec::plan`] says whether it can be, and how the time is divided.
 #[derive(Debug, Clone)]
@@ -37,7 +37,13 @@ pub enum Probe {
     /// How long a running thread is held up.
     SpinGap(spin_gap::Options),
     /// How long a system call takes.
-    Syscall(syscall::Options),
+    Syscall(bursts::Options),
+    /// How long giving the CPU up takes.
+    SchedYield(bursts::Options),
+    /// How long telling oneself something through an eventfd takes.
+    Eventfd(bursts::Options),
+    /// How long waking nobody takes.
+    FutexWake(bursts::Options),
 }
 
 /// How much of each period the kernel leaves to real-time threads before it stops them.
@@ -59,14 +65,14 @@ impl Default for RtThrottle {
 }
 
 impl Spec {
-    /// Every probe on `cpus` with default options, under the fair scheduler: spinning 10 % of the time, a wake-up each
+    /// The default probes on `cpus` with default options, under the fair scheduler: spinning 10 % of the time, a wake-up each
     /// millisecond of 80 %.
     #[must_use]
     pub fn new(cpus: CpuSet) -> Self {
         Self {
             cpus,
             policy: Policy::Other,
-            probes: [Kind::TimerWakeup, Kind::SpinGap, Kind::Syscall].map(Probe::from).to_vec(),
+            probes: DEFAULT_PROBES.map(Probe::from).to_vec(),
             cycle: Nanos::from_millis(100),
             warm_up_cycles: 1,
             stall: Nanos::from_micros(10),
@@ -84,6 +90,9 @@ impl Probe {
             Self::TimerWakeup(_) => Kind::TimerWakeup,
             Self::SpinGap(_) => Kind::SpinGap,
             Self::Syscall(_) => Kind::Syscall,
+            Self::SchedYield(_) => Kind::SchedYield,
+            Self::Eventfd(_) => Kind::Eventfd,
+            Self::FutexWake(_) => Kind::FutexWake,
         }
     }
 
@@ -93,10 +102,28 @@ impl Probe {
         match self {
             Self::TimerWakeup(options) => options.slot,
             Self::SpinGap(options) => options.slot,
-            Self::Syscall(options) => options.slot,
+            Self::Syscall(options)
+            | Self::SchedYield(options)
+            | Self::Eventfd(options)
+            | Self::FutexWake(options) => options.slot,
+        }
+    }
+
+    /// How it is paced, if it times calls in bursts.
+    #[must_use]
+    pub fn bursts(&self) -> Option<&bursts::Options> {
+        match self {
+            Self::TimerWakeup(_) | Self::SpinGap(_) => None,
+            Self::Syscall(options)
+            | Self::SchedYield(options)
+            | Self::Eventfd(options)
+            | Self::FutexWake(options) => Some(options),
         }
     }
 }
+
+/// Bursts of a probe that is asked for by name: alone 250 a second, and a slot that leaves room for the probes beside it.
+const BY_NAME: bursts::Options = bursts::Options::of(64, Nanos::from_millis(4));
 
 /// With default options.
 impl From<Kind> for Probe {
@@ -104,7 +131,10 @@ impl From<Kind> for Probe {
         match kind {
             Kind::TimerWakeup => Self::TimerWakeup(timer_wakeup::Options::default()),
             Kind::SpinGap => Self::SpinGap(spin_gap::Options::default()),
-            Kind::Syscall => Self::Syscall(syscall::Options::default()),
+            Kind::Syscall => Self::Syscall(bursts::Options::default()),
+            Kind::SchedYield => Self::SchedYield(BY_NAME),
+            Kind::Eventfd => Self::Eventfd(BY_NAME),
+            Kind::FutexWake => Self::FutexWake(BY_NAME),
         }
     }
 }

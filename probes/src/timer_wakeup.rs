@@ -43,12 +43,18 @@ pub struct TimerWakeup {
 }
 
 impl TimerWakeup {
-    /// For cycles of `cycle` that begin at `origin`.
-    pub(crate) fn new(channel: u16, options: Options, slot: &Slot, cycle: Nanos, origin: Nanos) -> Self {
+    /// For cycles of `cycle`.
+    pub(crate) fn new(channel: u16, options: Options, slot: &Slot, cycle: Nanos) -> Self {
         let per_slot = slot.length.0 / options.interval.0;
-        let timetable =
-            Timetable { origin, cycle, offset: slot.offset, interval: options.interval, per_slot };
+        let (origin, interval) = (Nanos::ZERO, options.interval);
+        let timetable = Timetable { origin, cycle, offset: slot.offset, interval, per_slot };
         Self { channel, timetable, next: 0 }
+    }
+
+    /// The first of the cycles to come begins at `origin`.
+    pub(crate) fn begin(&mut self, origin: Nanos) {
+        self.timetable.origin = origin;
+        self.next = 0;
     }
 
     /// Sleeps and wakes until the slot ends. Bound: the slot's deadlines.
@@ -108,7 +114,7 @@ mod tests {
     fn check(wakes_us: &[u64], samples: &[(u64, bool)], counters: [u64; 4]) {
         let (mut tools, mut ring) = Tools::for_test(1 << 15);
         let slot = Slot { probe: Kind::TimerWakeup.into(), offset: Nanos::ZERO, length: MS.times(100) };
-        let mut probe = TimerWakeup::new(3, Options::default(), &slot, MS.times(100), Nanos::ZERO);
+        let mut probe = TimerWakeup::new(3, Options::default(), &slot, MS.times(100));
         for wake in wakes_us {
             probe.woke(Nanos::from_micros(*wake), Ticks(*wake), &mut tools);
         }
@@ -146,7 +152,7 @@ mod tests {
         let wakes = (1..10_000).filter(|ms| !(1..10).contains(&(ms % 100))).map(|ms| ms * 1_000 + 20);
         let (mut tools, mut ring) = Tools::for_test(1 << 15);
         let slot = Slot { probe: Kind::TimerWakeup.into(), offset: Nanos::ZERO, length: MS.times(100) };
-        let mut probe = TimerWakeup::new(0, Options::default(), &slot, MS.times(100), Nanos::ZERO);
+        let mut probe = TimerWakeup::new(0, Options::default(), &slot, MS.times(100));
         for wake in wakes {
             probe.woke(Nanos::from_micros(wake), Ticks(0), &mut tools);
         }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use clock::Clock;
 use host::threads::{allowed_cpus, monotonic_now, sleep_until};
-use probes::{Probe, Spec, spin_gap, syscall, timer_wakeup};
+use probes::{Probe, Spec, bursts, spin_gap, timer_wakeup};
 use units::Nanos;
 
 static WATCHING: AtomicBool = AtomicBool::new(false);
@@ -54,16 +54,20 @@ fn probing_allocates_nothing() {
     assert!(ALLOCATIONS.swap(0, Ordering::Relaxed) >= 2, "the counting allocator counts");
 
     let ms = Nanos::from_millis;
+    let burst = bursts::Options { interval: ms(2), slot: ms(2), calls: 16 };
     let probes = vec![
         Probe::TimerWakeup(timer_wakeup::Options { interval: ms(1), slot: ms(4) }),
         // The lowest threshold there is, and the shortest stall: every path is taken, the asking about long samples
         // too.
         Probe::SpinGap(spin_gap::Options { threshold: Nanos(100), slot: ms(4) }),
-        Probe::Syscall(syscall::Options { interval: ms(2), slot: ms(2), calls: 16 }),
+        Probe::Syscall(burst),
+        Probe::SchedYield(burst),
+        Probe::Eventfd(burst),
+        Probe::FutexWake(burst),
     ];
     let cpu = allowed_cpus().unwrap().first().unwrap();
     let stall = Nanos::from_micros(1);
-    let spec = Spec { probes, cycle: ms(10), stall, ring_samples: 4096, ..Spec::new(cpu.into()) };
+    let spec = Spec { probes, cycle: ms(16), stall, ring_samples: 4096, ..Spec::new(cpu.into()) };
     let (running, mut feeds) = probes::start(&spec, Clock::monotonic()).unwrap();
     let feed = &mut feeds[0];
     let mut poll_until_cycle = |cycle| {

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use clock::{Clock, Facts, SPAN_DEFAULT};
 use host::threads::{self, Placement, Policy, Role, allowed_cpus, monotonic_now, sleep_until};
-use probes::{Channel, Counter, Error, Feed, Kind, Probe, Sample, Spec, spin_gap, syscall, timer_wakeup};
+use probes::{Channel, Counter, Error, Feed, Kind, Probe, Sample, Spec, bursts, spin_gap, timer_wakeup};
 use units::{CpuId, Nanos, Ticks};
 
 const MS: Nanos = Nanos::from_millis(1);
@@ -52,7 +52,7 @@ fn thirty_cycles(ring_samples: usize, drained: bool) -> (Feed, Vec<Sample>) {
     let probes = vec![
         Probe::TimerWakeup(timer_wakeup::Options { interval: MS, slot: MS.times(10) }),
         Probe::SpinGap(spin_gap::Options { slot: MS.times(5), ..Default::default() }),
-        Probe::Syscall(syscall::Options { interval: MS.times(5), slot: MS.times(5), ..Default::default() }),
+        Probe::Syscall(bursts::Options { interval: MS.times(5), slot: MS.times(5), ..Default::default() }),
     ];
     let spec = Spec { probes, cycle: MS.times(20), ring_samples, ..Spec::new(cpu().into()) };
     let (running, mut feeds) = probes::start(&spec, this_clock()).unwrap();

@@ -74,7 +74,8 @@ pub struct Up {
     /// CPUs to measure, as in 2-3,7; default: the isolated ones, else some of all
     #[arg(long, value_name = "LIST")]
     pub cpus: Option<CpuSet>,
-    /// Probe to run, may be repeated: timer-wakeup, spin-gap, syscall; default: all
+    /// Probe to run, may be repeated; default: timer-wakeup, spin-gap, syscall; only when named: sched-yield, eventfd,
+    /// futex-wake (docs/probes.md)
     #[arg(long = "probe", value_name = "NAME")]
     pub probes: Vec<String>,
     /// Scheduling policy of the probe threads: other, or fifo:1 to fifo:99

@@ -52,6 +52,23 @@ fn every_channel_has_real_figures() {
     }
 }
 
+#[test]
+fn every_probe_has_figures_when_it_is_named() {
+    let named: String = probes::PROBES.iter().map(|about| format!(" --probe {}", about.name)).collect();
+    let all = report(&up(&format!("--for 2s --json --cpus 0{named}")).run().succeeds());
+    let told: Vec<&str> = all.channels.iter().map(|channel| channel.name.as_str()).collect();
+    assert_eq!(told, probes::PROBES.map(|about| about.name), "in the order in which they were named");
+    for channel in &all.channels {
+        figures(channel);
+        println!(
+            "{}: {:?} in the median of {}, floor {:?}",
+            channel.name, channel.p50, channel.count, channel.floor
+        );
+        let is_timer = channel.name == "timer-wakeup";
+        assert!(channel.floor.is_some() != is_timer && channel.degraded.is_empty(), "{channel:?}");
+    }
+}
+
 #[track_caller]
 fn figures(channel: &ChannelReport) {
     let (min, max, mean) = (channel.min.unwrap(), channel.max.unwrap(), channel.mean.unwrap());

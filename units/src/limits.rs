@@ -24,7 +24,7 @@ pub const CONF_FILES_MAX: usize = 1024;
 /// Bytes read of each; udev's largest rules have some 30 KiB.
 pub const CONF_FILE_BYTES_MAX: u64 = 256 << 10;
 
-/// Channels the agent keeps histograms for: every probe on 64 CPUs, and as many again.
+/// Channels the agent keeps histograms for: eight probes on 64 CPUs.
 pub const CHANNELS_MAX: usize = 512;
 
 /// Budgets an agent evaluates; each costs one integer compare a sample of its channel.

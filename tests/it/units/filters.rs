@@ -145,7 +145,8 @@ fn the_agent_stays_within_its_filter() {
         return;
     }
     let (quell, trace) = traced(&Quell::new());
-    let every_probe = QUIET.replace("[\"timer-wakeup\"]", "[\"timer-wakeup\", \"spin-gap\", \"syscall\"]");
+    let names = probes::PROBES.map(|about| format!("{:?}", about.name)).join(", ");
+    let every_probe = QUIET.replace("[\"timer-wakeup\"]", &format!("[{names}]"));
     let mut agent = Agent::of(&quell, &every_probe);
     settled(&agent);
     agent.report();
