@@ -45,7 +45,14 @@ impl Counted {
         let ticks = match probe {
             Kind::SpinGap => self.loop_median,
             Kind::TimerWakeup => Ticks(0),
-            Kind::Syscall | Kind::SchedYield | Kind::Eventfd | Kind::FutexWake => self.floor,
+            Kind::Syscall
+            | Kind::SchedYield
+            | Kind::Eventfd
+            | Kind::FutexWake
+            | Kind::MinorFault
+            | Kind::HugeFault
+            | Kind::UnixStream
+            | Kind::UdpLoopback => self.floor,
         };
         (ticks > Ticks(0)).then(|| clock.to_nanos(ticks))
     }

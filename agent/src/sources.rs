@@ -73,13 +73,14 @@ fn sample_period(probe: &Probe, spec: &Spec) -> Option<Nanos> {
 fn floor(probe: Kind) -> Nanos {
     match probe {
         Kind::SpinGap => spin_gap::Options::default().threshold,
-        Kind::TimerWakeup | Kind::Syscall | Kind::SchedYield | Kind::Eventfd | Kind::FutexWake => Nanos(20),
+        _ => Nanos(20),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use probes::PROBES;
     use units::CpuId;
 
     #[track_caller]
@@ -111,9 +112,9 @@ mod tests {
 
     #[test]
     fn every_probe_has_room_beside_the_timer() {
-        use Kind::{Eventfd, FutexWake, SchedYield, SpinGap, Syscall, TimerWakeup};
+        use Kind::{SpinGap, Syscall, TimerWakeup};
         check_room(&[TimerWakeup], 80); // and the whole cycle when it is alone
         check_room(&[TimerWakeup, SpinGap, Syscall], 80);
-        check_room(&[TimerWakeup, SpinGap, Syscall, SchedYield, Eventfd, FutexWake], 77);
+        check_room(&PROBES.map(|about| about.kind), 61); // 11 of those, and seven times 4
     }
 }

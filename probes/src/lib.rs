@@ -12,6 +12,8 @@ mod counters;
 mod error;
 mod eventfd;
 mod futex_wake;
+mod huge_fault;
+mod minor_fault;
 mod output;
 mod plan;
 mod runner;
@@ -21,6 +23,8 @@ mod spec;
 mod syscall;
 mod timetable;
 mod tools;
+mod udp_loopback;
+mod unix_stream;
 mod waits;
 
 pub mod bursts;

@@ -179,7 +179,11 @@ fn probe_objections(probe: &Probe, slot: Nanos) -> Vec<String> {
         Probe::Syscall(options)
         | Probe::SchedYield(options)
         | Probe::Eventfd(options)
-        | Probe::FutexWake(options) => {
+        | Probe::FutexWake(options)
+        | Probe::MinorFault(options)
+        | Probe::HugeFault(options)
+        | Probe::UnixStream(options)
+        | Probe::UdpLoopback(options) => {
             let (least, most) = (BURST_CALLS.start(), BURST_CALLS.end());
             let calls = format!("{kind}: {} calls a burst; {least} to {most} are possible", options.calls);
             let calls = (!BURST_CALLS.contains(&options.calls)).then_some(calls);

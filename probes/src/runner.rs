@@ -16,7 +16,6 @@ use rtrb::Consumer;
 use units::{CpuId, Nanos};
 
 use crate::bursts::Bursts;
-use crate::eventfd::RoundTrip;
 use crate::futex_wake::FutexWake;
 use crate::output::Output;
 use crate::sched_yield::SchedYield;
@@ -26,6 +25,7 @@ use crate::timer_wakeup::TimerWakeup;
 use crate::tools::{Tools, Turn};
 use crate::waits::Waits;
 use crate::{Counters, Error, Kind, Plan, Probe, Sample, Slot, Spec};
+use crate::{eventfd, huge_fault, minor_fault, udp_loopback, unix_stream};
 
 /// A thread that has not run for this long will not: its CPU belongs to somebody of higher priority.
 const START_DEADLINE: Nanos = Nanos::from_secs(2);
@@ -122,7 +122,7 @@ impl Running {
         let (output, samples) = Output::new(spec.ring_samples);
         let counters = Arc::clone(&output.counters);
 
-        let probes = self.probes(first, &clock)?;
+        let probes = self.probes(first, spec.cpus.count(), &clock)?;
         let role = Role { name: format!("probe-cpu{cpu}"), cpus: cpu.into(), policy: spec.policy };
         let (plan, stop, stall) = (self.plan.clone(), Arc::clone(&self.stop), spec.stall);
         let warm_up_cycles = spec.warm_up_cycles;
@@ -146,10 +146,11 @@ impl Running {
         Ok(Feed { cpu, samples, counters })
     }
 
-    /// The probes of one thread, with what they work with; `first` is the first of their channels.
-    fn probes(&self, first: u16, clock: &Clock) -> Result<Vec<Taking>, Error> {
+    /// The probes of one thread, with what they work with; `first` is the first of their channels, `threads`
+    /// how many threads there will be.
+    fn probes(&self, first: u16, threads: usize, clock: &Clock) -> Result<Vec<Taking>, Error> {
         let open = |(slot, channel): (&Slot, u16)| {
-            let opened = Taking::open(slot, channel, self.plan.cycle, clock);
+            let opened = Taking::open(slot, channel, self.plan.cycle, threads, clock);
             opened.map_err(|cause| Error::Open { probe: slot.probe.kind(), cause })
         };
         self.plan.slots.iter().zip(first..).map(open).collect()
@@ -221,21 +222,39 @@ enum Taking {
     SpinGap(SpinGap),
     Syscall(Bursts<Getppid>),
     SchedYield(Bursts<SchedYield>),
-    Eventfd(Bursts<RoundTrip>),
+    Eventfd(Bursts<eventfd::RoundTrip>),
     FutexWake(Bursts<FutexWake>),
+    MinorFault(Bursts<minor_fault::FirstTouch>),
+    HugeFault(Bursts<huge_fault::FirstTouch>),
+    UnixStream(Bursts<unix_stream::RoundTrip>),
+    UdpLoopback(Bursts<udp_loopback::RoundTrip>),
 }
 
 impl Taking {
-    fn open(slot: &Slot, channel: u16, cycle: Nanos, clock: &Clock) -> io::Result<Self> {
+    fn open(slot: &Slot, channel: u16, cycle: Nanos, threads: usize, clock: &Clock) -> io::Result<Self> {
         let kind = slot.probe.kind();
         Ok(match slot.probe {
             Probe::TimerWakeup(options) => Self::TimerWakeup(TimerWakeup::new(channel, options, slot, cycle)),
             Probe::SpinGap(options) => Self::SpinGap(SpinGap::new(channel, options, clock)),
             Probe::Syscall(options) => Self::Syscall(Bursts::new(channel, kind, options, Getppid)),
             Probe::SchedYield(options) => Self::SchedYield(Bursts::new(channel, kind, options, SchedYield)),
-            Probe::Eventfd(options) => Self::Eventfd(Bursts::new(channel, kind, options, RoundTrip::open()?)),
+            Probe::Eventfd(options) => {
+                Self::Eventfd(Bursts::new(channel, kind, options, eventfd::RoundTrip::open()?))
+            }
             Probe::FutexWake(options) => {
                 Self::FutexWake(Bursts::new(channel, kind, options, FutexWake::default()))
+            }
+            Probe::MinorFault(options) => {
+                Self::MinorFault(Bursts::new(channel, kind, options, minor_fault::FirstTouch::default()))
+            }
+            Probe::HugeFault(options) => {
+                Self::HugeFault(Bursts::new(channel, kind, options, huge_fault::FirstTouch::open(threads)))
+            }
+            Probe::UnixStream(options) => {
+                Self::UnixStream(Bursts::new(channel, kind, options, unix_stream::RoundTrip::open()?))
+            }
+            Probe::UdpLoopback(options) => {
+                Self::UdpLoopback(Bursts::new(channel, kind, options, udp_loopback::RoundTrip::open()?))
             }
         })
     }
@@ -255,6 +274,10 @@ impl Taking {
             Self::SchedYield(probe) => probe.run(turn, tools),
             Self::Eventfd(probe) => probe.run(turn, tools),
             Self::FutexWake(probe) => probe.run(turn, tools),
+            Self::MinorFault(probe) => probe.run(turn, tools),
+            Self::HugeFault(probe) => probe.run(turn, tools),
+            Self::UnixStream(probe) => probe.run(turn, tools),
+            Self::UdpLoopback(probe) => probe.run(turn, tools),
         }
     }
 }

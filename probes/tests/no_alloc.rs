@@ -64,10 +64,14 @@ fn probing_allocates_nothing() {
         Probe::SchedYield(burst),
         Probe::Eventfd(burst),
         Probe::FutexWake(burst),
+        Probe::MinorFault(burst),
+        Probe::HugeFault(burst),
+        Probe::UnixStream(burst),
+        Probe::UdpLoopback(burst),
     ];
     let cpu = allowed_cpus().unwrap().first().unwrap();
     let stall = Nanos::from_micros(1);
-    let spec = Spec { probes, cycle: ms(16), stall, ring_samples: 4096, ..Spec::new(cpu.into()) };
+    let spec = Spec { probes, cycle: ms(24), stall, ring_samples: 4096, ..Spec::new(cpu.into()) };
     let (running, mut feeds) = probes::start(&spec, Clock::monotonic()).unwrap();
     let feed = &mut feeds[0];
     let mut poll_until_cycle = |cycle| {

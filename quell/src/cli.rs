@@ -75,7 +75,7 @@ pub struct Up {
     #[arg(long, value_name = "LIST")]
     pub cpus: Option<CpuSet>,
     /// Probe to run, may be repeated; default: timer-wakeup, spin-gap, syscall; only when named: sched-yield, eventfd,
-    /// futex-wake (docs/probes.md)
+    /// futex-wake, minor-fault, huge-fault, unix-stream, udp-loopback (docs/probes.md)
     #[arg(long = "probe", value_name = "NAME")]
     pub probes: Vec<String>,
     /// Scheduling policy of the probe threads: other, or fifo:1 to fifo:99

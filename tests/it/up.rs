@@ -59,6 +59,15 @@ fn every_probe_has_figures_when_it_is_named() {
     let told: Vec<&str> = all.channels.iter().map(|channel| channel.name.as_str()).collect();
     assert_eq!(told, probes::PROBES.map(|about| about.name), "in the order in which they were named");
     for channel in &all.channels {
+        if channel.name == "huge-fault" && !channel.degraded.is_empty() {
+            let [reason] = &channel.degraded[..] else { panic!("{channel:?}") };
+            assert!(
+                reason.contains("times there was nothing to be timed: it needs more free huge pages"),
+                "{reason}"
+            );
+            println!("huge-fault: {reason}");
+            continue;
+        }
         figures(channel);
         println!(
             "{}: {:?} in the median of {}, floor {:?}",
