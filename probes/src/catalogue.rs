@@ -131,8 +131,8 @@ pub const PROBES: [About; 10] = [
         unit: "ns",
         measures: "first touch of a page of 2 MiB from the host's own pool, between two fenced readings of the clock (one \
                    madvise that has the kernel do it: MADV_POPULATE_WRITE)",
-        needs: "more free huge pages of 2 MiB than CPUs are measured (vm.nr_hugepages), so that the last one is never taken, \
-                and Linux 5.14",
+        needs: "more free huge pages of 2 MiB than CPUs are measured (vm.nr_hugepages), so that the last one is never \
+                taken, and Linux 5.14",
         cost: "one page each 100 ms, given back at once: 0.3 % of a CPU and 2 MiB of its caches; alone each 4 ms",
         silent_on: "transparent huge pages, which are put together when they are wanted; nearly all of it is the zeroing of \
                     2 MiB, with caches as warm as the last one left them",
@@ -152,8 +152,8 @@ pub const PROBES: [About; 10] = [
         kind: Kind::UdpLoopback,
         name: "udp-loopback",
         unit: "ns",
-        measures: "a datagram of 8 bytes that a connected socket sends to itself over 127.0.0.1 and receives, on one thread, \
-                   between two fenced readings of the clock",
+        measures: "a datagram of 8 bytes that a connected socket sends to itself over 127.0.0.1 and receives, on one \
+                   thread, between two fenced readings of the clock",
         needs: "a file descriptor for each CPU, and a loopback interface that is up and lets it through",
         cost: "72 round trips in a row each 100 ms: less than 0.5 % of a CPU; alone each 4 ms, 12 % at most",
         silent_on: "any network card, and waking a reader that sleeps; filters that stand in its way are in it (nftables, a \

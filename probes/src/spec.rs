@@ -73,8 +73,8 @@ impl Default for RtThrottle {
 }
 
 impl Spec {
-    /// The default probes on `cpus` with default options, under the fair scheduler: spinning 10 % of the time, a wake-up each
-    /// millisecond of 80 %.
+    /// The default probes on `cpus` with default options, under the fair scheduler: spinning 10 % of the time, a wake-up
+    /// each millisecond of 80 %.
     #[must_use]
     pub fn new(cpus: CpuSet) -> Self {
         Self {

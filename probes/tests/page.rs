@@ -4,9 +4,13 @@ use probes::{About, DEFAULT_PROBES, PROBES};
 
 const OPENING: &str = "# Probes
 
-What each probe measures, needs and costs, and what its numbers do not say. Each is a channel of the report, for each measured CPU, by its name; a budget, `--probe` and `measure.probes` use the same names.
+What each probe measures, needs and costs, and what its numbers do not say. Each is a channel of the report, \
+for each measured CPU, by its name; a budget, `--probe` and `measure.probes` use the same names.
 
-Probes on one CPU take turns in a cycle of 100 ms, so that they never disturb each other: a probe alone has the whole cycle. Those that time calls in bursts tell what two readings of the clock with nothing between them take as their floor, and a burst that took long is followed by a pause as long, so that no probe has more than half of a CPU. Costs are of a virtual machine with two CPUs.
+Probes on one CPU take turns in a cycle of 100 ms, so that they never disturb each other: a probe alone has \
+the whole cycle. Those that time calls in bursts tell what two readings of the clock with nothing between them \
+take as their floor, and a burst that took long is followed by a pause as long, so that no probe has more than \
+half of a CPU. Costs are of a virtual machine with two CPUs.
 ";
 
 fn section(about: &About) -> String {
