@@ -8,8 +8,10 @@ PLACES = [
     "/sys/devices/system/node", "/sys/devices/virtual/workqueue", "/sys/module/workqueue/parameters",
     "/sys/kernel/debug/sched/fair_server", "/sys/fs/cgroup",
 ]
-# The scan's own process, processes that come and go, and measurements.
-BY_ITSELF = ("ns_last_pid", "cgroup.procs", "cgroup.threads", "cgroup.pressure", "memory.peak", "uevent", "memory.reclaim")
+# The scan's own process, processes that come and go, measurements, and what each boot makes of the memory that was free then
+# (user_reserve_kbytes: mm/util.c, init_user_reserve).
+BY_ITSELF = ("ns_last_pid", "cgroup.procs", "cgroup.threads", "cgroup.pressure", "memory.peak", "uevent", "memory.reclaim",
+             "user_reserve_kbytes")
 PRESSURE = (".pressure", "pressure")
 BOTH = stat.S_IRUSR | stat.S_IWUSR
 
