@@ -42,7 +42,10 @@ fn unlike_the_plan(guest: &Guest) -> (usize, Vec<String>) {
     let [written, seen] = [&applied["changes"], &verified["knobs"]].map(|rows| rows.as_array().unwrap());
     let mut unlike: Vec<String> =
         planned.iter().filter_map(|change| otherwise(change, written, seen)).collect();
-    unlike.extend(now(&again).into_iter().map(|change| format!("planned again: {change}")));
+    let is_new_thread =
+        |change: &&Value| is_thread(change) && !planned.iter().any(|known| is_same(change, known));
+    let again = now(&again).into_iter().filter(|change| !is_new_thread(change));
+    unlike.extend(again.map(|change| format!("planned again: {change}")));
     (planned.len(), unlike)
 }
 
@@ -54,21 +57,30 @@ fn now(plan: &Value) -> Vec<&Value> {
 /// How a change came out otherwise than planned; `None` when it did not. That an interrupt is its driver's, and when one
 /// fires next, only the kernel knows; threads end, and one that keeps within its fence has no row of its own any more.
 fn otherwise(change: &Value, written: &[Value], seen: &[Value]) -> Option<String> {
-    let is_same = |row: &&Value| ["knob", "attribute", "identity"].iter().all(|key| row[key] == change[key]);
-    let Some(row) = written.iter().find(is_same) else { return Some(format!("no row: {change}")) };
+    let is_its = |row: &&Value| is_same(row, change);
+    let Some(row) = written.iter().find(is_its) else { return Some(format!("no row: {change}")) };
     let is_irq = change["knob"] == "irq.aff";
-    let is_thread = ["iso.tasks", "iso.kthreads"].iter().any(|knob| change["knob"] == *knob);
+    let is_thread = is_thread(change);
     let is_as_planned = match row["status"].as_str() {
         Some("ok") => true,
         Some("pending") => is_irq,
         Some("not-applicable") => is_irq || is_thread,
         _ => false,
     };
-    let stands = match seen.iter().find(is_same) {
+    let stands = match seen.iter().find(is_its) {
         Some(row) => row["have"] == change["to"] || row["status"] == "not-applicable",
         None => is_thread,
     };
     (!is_as_planned || !stands).then(|| format!("planned {change}, came to {row}"))
+}
+
+fn is_same(one: &Value, other: &Value) -> bool {
+    ["knob", "attribute", "identity"].iter().all(|key| one[key] == other[key])
+}
+
+/// Threads come and go: one that came since is in nobody's plan.
+fn is_thread(change: &Value) -> bool {
+    ["iso.tasks", "iso.kthreads"].iter().any(|knob| change["knob"] == *knob)
 }
 
 fn tune(guest: &Guest, words: &str) -> Output {
