@@ -116,6 +116,12 @@ fn apply(engine: &Engine, profile: &str) -> Vec<(String, Status)> {
     applied.changes.iter().map(|row| (row.knob.to_owned(), row.status)).collect()
 }
 
+/// As whoever holds the host to its profile in a new boot.
+fn hold(engine: &Engine, profile: &str) {
+    let plan = engine.plan(&Profile::parse("p", profile).unwrap()).unwrap().at_runtime();
+    engine.apply(&plan, &ApplyOptions { is_hold: true, ..ApplyOptions::default() }).unwrap();
+}
+
 /// `knob status` of each row, once each.
 fn verified(engine: &Engine, profile: &str) -> BTreeSet<String> {
     let verified = engine.verify(&Profile::parse("p", profile).unwrap()).unwrap();
@@ -410,20 +416,16 @@ fn a_line_that_did_not_come_up_goes_with_its_wish_and_is_nobody_elses() {
             machine.put("/proc/sys/vm/swappiness", "60\n"); // as a new boot has it
             arguments
         };
-        let hold = |profile: &str| {
-            let plan = engine.plan(&Profile::parse("p", profile).unwrap()).unwrap().at_runtime();
-            engine.apply(&plan, &ApplyOptions { is_hold: true, ..ApplyOptions::default() }).unwrap();
-        };
         let (first, second) = (format!("{SKEW}{}", swap(10)), format!("{QUIET}{}", swap(20)));
         apply(&engine, &first);
         reboots(2);
         engine.settle_boot(Confirm::ByEvidence).unwrap();
-        hold(&first);
+        hold(&engine, &first);
         apply(&engine, &second);
         reboots(3); // dies before anything of ours runs
         assert!(reboots(4).starts_with("skew_tick=1 "), "the old line");
         engine.settle_boot(Confirm::ByEvidence).unwrap();
-        hold(&second);
+        hold(&engine, &second);
         for to in steps {
             let back = engine.rollback(&RollbackOptions { to: *to, ..baseline() }).unwrap();
             assert_eq!(back.result, Outcome::Done, "{back:#?}");
@@ -444,8 +446,7 @@ fn one_step_back_takes_the_line_of_an_earlier_boot_too() {
     machine.reboot(2);
     engine.settle_boot(Confirm::ByEvidence).unwrap();
     machine.put("/proc/sys/vm/swappiness", "60\n");
-    let plan = engine.plan(&Profile::parse("p", &text).unwrap()).unwrap().at_runtime();
-    engine.apply(&plan, &ApplyOptions { is_hold: true, ..ApplyOptions::default() }).unwrap();
+    hold(&engine, &text);
     let back = engine.rollback(&RollbackOptions { to: RollbackTo::Last, ..baseline() }).unwrap();
     assert_eq!(back.undone, [1, 2]);
     assert_eq!(machine.reboot(3), "");
