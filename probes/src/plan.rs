@@ -8,6 +8,7 @@ use host::threads::Policy;
 use units::Nanos;
 use units::limits::CHANNELS_MAX;
 
+use crate::spec::Pace;
 use crate::{Error, Kind, Probe, Spec};
 
 /// A cycle divided among the probes.
@@ -169,21 +170,14 @@ fn probe_objections(probe: &Probe, slot: Nanos) -> Vec<String> {
         let too_long = format!("{kind}: an interval of {interval} does not fit its slot of {slot}");
         outside(&format!("{kind}: the interval"), interval, range).or((interval > slot).then_some(too_long))
     };
-    match probe {
-        Probe::TimerWakeup(options) => interval(options.interval, TIMER_INTERVAL).into_iter().collect(),
-        Probe::SpinGap(options) => {
+    match probe.pace() {
+        Pace::Timer(options) => interval(options.interval, TIMER_INTERVAL).into_iter().collect(),
+        Pace::Spin(options) => {
             let short = format!("{kind}: a slot of {slot} is too short; {SPIN_SLOT_MIN} at least");
             let threshold = outside(&format!("{kind}: the threshold"), options.threshold, GAP);
             threshold.into_iter().chain((slot < SPIN_SLOT_MIN).then_some(short)).collect()
         }
-        Probe::Syscall(options)
-        | Probe::SchedYield(options)
-        | Probe::Eventfd(options)
-        | Probe::FutexWake(options)
-        | Probe::MinorFault(options)
-        | Probe::HugeFault(options)
-        | Probe::UnixStream(options)
-        | Probe::UdpLoopback(options) => {
+        Pace::Bursts(options) => {
             let (least, most) = (BURST_CALLS.start(), BURST_CALLS.end());
             let calls = format!("{kind}: {} calls a burst; {least} to {most} are possible", options.calls);
             let calls = (!BURST_CALLS.contains(&options.calls)).then_some(calls);

@@ -111,25 +111,23 @@ impl Probe {
     /// The slot its options ask for, when it has to share the cycle.
     #[must_use]
     pub fn slot(&self) -> Nanos {
-        match self {
-            Self::TimerWakeup(options) => options.slot,
-            Self::SpinGap(options) => options.slot,
-            Self::Syscall(options)
-            | Self::SchedYield(options)
-            | Self::Eventfd(options)
-            | Self::FutexWake(options)
-            | Self::MinorFault(options)
-            | Self::HugeFault(options)
-            | Self::UnixStream(options)
-            | Self::UdpLoopback(options) => options.slot,
+        match self.pace() {
+            Pace::Timer(options) => options.slot,
+            Pace::Spin(options) => options.slot,
+            Pace::Bursts(options) => options.slot,
         }
     }
 
     /// How it is paced, if it times calls in bursts.
     #[must_use]
     pub fn bursts(&self) -> Option<&bursts::Options> {
+        if let Pace::Bursts(options) = self.pace() { Some(options) } else { None }
+    }
+
+    pub(crate) fn pace(&self) -> Pace<'_> {
         match self {
-            Self::TimerWakeup(_) | Self::SpinGap(_) => None,
+            Self::TimerWakeup(options) => Pace::Timer(options),
+            Self::SpinGap(options) => Pace::Spin(options),
             Self::Syscall(options)
             | Self::SchedYield(options)
             | Self::Eventfd(options)
@@ -137,9 +135,19 @@ impl Probe {
             | Self::MinorFault(options)
             | Self::HugeFault(options)
             | Self::UnixStream(options)
-            | Self::UdpLoopback(options) => Some(options),
+            | Self::UdpLoopback(options) => Pace::Bursts(options),
         }
     }
+}
+
+/// How a probe spends its slot.
+pub(crate) enum Pace<'p> {
+    /// Asleep until the next deadline.
+    Timer(&'p timer_wakeup::Options),
+    /// In a loop.
+    Spin(&'p spin_gap::Options),
+    /// With calls in a row, now and then.
+    Bursts(&'p bursts::Options),
 }
 
 /// Bursts of a probe that is asked for by name: alone 250 a second, and a slot that leaves room for the probes beside it.
